@@ -1,0 +1,17 @@
+"""Fixtures that every suite shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The published data that stands beside the checkout; tests that need it skip where it is absent."""
+    path = Path(os.environ.get("HILUM_SHARED", REPOSITORY.parent / "shared")) / "data"
+    if not path.is_dir():
+        pytest.skip(f"published data absent: {path.name} (set HILUM_SHARED)")
+    return path
