@@ -1,11 +1,15 @@
 """Fixtures that every suite shares."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY / "tests"))  # the package `peers`: real servers as fixtures
+
+pytest_plugins = ("peers.ports", "peers.fhir_validator", "peers.storescp", "peers.orthanc")
 
 
 @pytest.fixture(scope="session")
