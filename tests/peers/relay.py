@@ -1,15 +1,12 @@
-"""Carries bytes between a listening socket and another address: how a client reaches into a network namespace.
+"""Carries connections from one address to another: how a client reaches into a network namespace.
 
-Run as a program inside the namespace it listens on UNIX sockets, which cross namespaces, and connects to
-loopback ports there: ``python relay.py SOCKET=PORT ...``.
+``python relay.py FROM=TO ...``, each a loopback port or the path of a UNIX socket, which crosses namespaces.
 """
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from functools import partial
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -20,28 +17,23 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         sink.write_eof()
 
 
-def relay_to(
-    connect: Callable[[], Awaitable[Streams]],
-) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    """A connection handler that joins each caller to a fresh connection made by ``connect``."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            far_reader, far_writer = await connect()
+async def _carry(to: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.closing(writer), contextlib.suppress(OSError):
+        there = asyncio.open_connection("127.0.0.1", int(to)) if to.isdigit() else asyncio.open_unix_connection(to)
+        far_reader, far_writer = await there
+        with contextlib.closing(far_writer):
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-            far_writer.close()
-        writer.close()
-
-    return handle
 
 
 async def _serve(pairs: list[str]) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        for pair in pairs:
-            path, _, port = pair.rpartition("=")
-            to_port = relay_to(lambda port=int(port): asyncio.open_connection("127.0.0.1", port))
-            await stack.enter_async_context(await asyncio.start_unix_server(to_port, path))
-        await asyncio.Event().wait()
+    for pair in pairs:
+        here, _, there = pair.partition("=")
+        carry = partial(_carry, there)
+        if here.isdigit():
+            await asyncio.start_server(carry, "127.0.0.1", int(here))
+        else:
+            await asyncio.start_unix_server(carry, here)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def start_storescp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
             (folder / "received").mkdir()
             port = take_free_port()
             scp = StoreScp(ae_title, port, folder / "received", folder / "log")
-            arguments = [program, "-v", "-aet", ae_title, "+B", "-od", scp.folder, "-pm", "+xa", *options, str(port)]
+            keep = ("-v", "-aet", ae_title, "+B", "-od", str(scp.folder), "-pm", "+xa")
+            arguments = [program, *keep, *options, str(port)]
             process = stack.enter_context(running(arguments, scp.log, environment={"TCP_NODELAY": "1"}))
             wait_for_port(port, lambda: process.poll() is None)
             return scp
