@@ -1,0 +1,41 @@
+"""The relay: carries a service's outbox to the log, in order, at least once (consumers drop repeats)."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from hilum.clock import Clock
+from hilum.errors import Unavailable
+from hilum.eventlog.port import EventLog
+from hilum.store.sql import Outgoing
+
+_LOG = logging.getLogger(__name__)
+_BATCH = 256
+_RETRY_SECONDS = 1.0
+
+
+class Outbox(Protocol):
+    outbox_news: asyncio.Event
+
+    async def outgoing(self, limit: int) -> Sequence[Outgoing]:
+        """The oldest events that wait."""
+
+    async def relayed(self, through: int) -> None:
+        """Forget them up to this sequence."""
+
+
+async def relay(outbox: Outbox, log: EventLog, clock: Clock) -> None:
+    """Run until cancelled. What a crash left in the outbox goes first."""
+    outbox.outbox_news.set()
+    while True:
+        await outbox.outbox_news.wait()
+        outbox.outbox_news.clear()
+        while waiting := await outbox.outgoing(_BATCH):
+            try:
+                await log.append([outgoing.event for outgoing in waiting])
+            except Unavailable as error:
+                _LOG.warning("the outbox waits: %s", error.code)
+                await clock.sleep(_RETRY_SECONDS)
+                continue
+            await outbox.relayed(waiting[-1].sequence)

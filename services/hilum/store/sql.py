@@ -1,0 +1,272 @@
+"""State in SQL through SQLAlchemy: one database a service, one transaction a decision.
+
+`SqlStore.transact` runs a synchronous function in the store's own thread and one transaction; the
+function reads, decides, writes state and publishes events (the outbox). It does no other I/O, so
+nothing can interleave within a decision.
+"""
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from hilum.errors import Fault, Unavailable
+from hilum.eventlog.consumer import GiveUp, Handler, OnError, Stop
+from hilum.eventlog.port import Event, Record, TopicPartition
+from hilum.telemetry import headers_of_current_context
+
+_T = TypeVar("_T")
+_METADATA = sa.MetaData()
+_POSITIONS = sa.Table(
+    "inbox_positions",
+    _METADATA,
+    sa.Column("group_name", sa.Text, primary_key=True),
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("next_offset", sa.BigInteger, nullable=False),
+)
+_SEEN = sa.Table(
+    "inbox_seen",
+    _METADATA,
+    sa.Column("group_name", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, primary_key=True),
+)
+_OUTBOX = sa.Table(
+    "outbox",
+    _METADATA,
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("time_us", sa.BigInteger, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event that waits in the outbox."""
+
+    sequence: int
+    event: Event
+
+
+class SqlTransaction:
+    """One open transaction: ``connection`` for the service's own tables, `publish` for the outbox."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.published = 0
+
+    def publish(self, event: Event) -> None:
+        """Append ``event`` to its topic once this transaction has committed; the current trace goes with it."""
+        headers = headers_of_current_context() | dict(event.headers)
+        self.connection.execute(
+            _OUTBOX.insert().values(
+                topic=event.topic,
+                key=event.key,
+                type=event.type,
+                event_id=event.event_id,
+                time_us=int(event.time.timestamp() * 1_000_000),
+                headers=json.dumps(headers, separators=(",", ":")),
+                value=event.value,
+            )
+        )
+        self.published += 1
+
+
+class SqlStore:
+    """The state of one service. Also the `Inbox` of its consumers and the outbox of its relay."""
+
+    def __init__(self, engine: sa.Engine, tables: sa.MetaData) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self.outbox_news = asyncio.Event()
+        try:
+            _METADATA.create_all(engine)
+            tables.create_all(engine)
+        except sa.exc.OperationalError as error:
+            raise Unavailable("store_unavailable", "the state database cannot be opened for writing") from error
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._engine.dispose()
+
+    async def transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
+        """Run ``work`` in one transaction; it commits when ``work`` returns and rolls back when it raises."""
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        result, published = await loop.run_in_executor(self._thread, context.run, self._transact, work)
+        if published:
+            self.outbox_news.set()
+        return result
+
+    def _transact(self, work: Callable[[SqlTransaction], _T]) -> tuple[_T, int]:
+        with self._engine.begin() as connection:
+            transaction = SqlTransaction(connection)
+            result = work(transaction)
+        return result, transaction.published
+
+    # The inbox (`hilum.eventlog.consumer.Inbox`).
+
+    async def position(self, group: str, place: TopicPartition) -> int:
+        return await self.transact(lambda transaction: _position(transaction.connection, group, place))
+
+    async def consume(
+        self, group: str, records: Sequence[Record], handle: Handler[SqlTransaction], on_error: OnError
+    ) -> Stop | None:
+        return await self.transact(lambda transaction: _consume(transaction, group, records, handle, on_error))
+
+    # The outbox (`hilum.store.relay`).
+
+    async def outgoing(self, limit: int) -> Sequence[Outgoing]:
+        return await self.transact(lambda transaction: _outgoing(transaction.connection, limit))
+
+    async def relayed(self, through: int) -> None:
+        """Forget the outbox rows up to and including sequence ``through``: they are in the log."""
+        await self.transact(
+            lambda transaction: transaction.connection.execute(_OUTBOX.delete().where(_OUTBOX.c.sequence <= through))
+        )
+
+
+def open_sqlite(path: Path, tables: sa.MetaData) -> SqlStore:
+    """The store in one SQLite file: WAL, synchronous=FULL, write lock taken at the start of a transaction."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        poolclass=sa.pool.StaticPool,
+        connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: "sa.engine.interfaces.DBAPIConnection", _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return SqlStore(engine, tables)
+
+
+def _position(connection: sa.Connection, group: str, place: TopicPartition) -> int:
+    found = connection.execute(
+        sa.select(_POSITIONS.c.next_offset).where(
+            _POSITIONS.c.group_name == group,
+            _POSITIONS.c.topic == place.topic,
+            _POSITIONS.c.partition == place.partition,
+        )
+    ).scalar()
+    return found or 0
+
+
+def _consume(
+    transaction: SqlTransaction,
+    group: str,
+    records: Sequence[Record],
+    handle: Handler[SqlTransaction],
+    on_error: OnError,
+) -> Stop | None:
+    connection = transaction.connection
+    places = {TopicPartition(record.event.topic, record.partition) for record in records}
+    before = {place: _position(connection, group, place) for place in places}
+    now = dict(before)
+    seen = _seen(connection, group, [record.event.event_id for record in records])
+    new: list[str] = []
+    stop: Stop | None = None
+    for record in records:
+        place = TopicPartition(record.event.topic, record.partition)
+        if record.offset < now[place]:
+            continue
+        if record.offset > now[place]:
+            raise Fault("log_gap", f"{place.topic}/{place.partition}: expected {now[place]}, got {record.offset}")
+        if record.event.event_id not in seen:
+            outcome = _attempt(transaction, record, handle, on_error)
+            if isinstance(outcome, Stop):
+                stop = outcome
+                break
+            seen.add(record.event.event_id)
+            new.append(record.event.event_id)
+        now[place] = record.offset + 1
+    if new:
+        connection.execute(_SEEN.insert(), [{"group_name": group, "event_id": event_id} for event_id in new])
+    for place, offset in now.items():
+        if offset != before[place]:
+            _advance(connection, group, place, before[place], offset)
+    return stop
+
+
+def _attempt(
+    transaction: SqlTransaction, record: Record, handle: Handler[SqlTransaction], on_error: OnError
+) -> Stop | None:
+    savepoint = transaction.connection.begin_nested()
+    try:
+        handle(transaction, record)
+    except Exception as error:  # noqa: BLE001 - the consumer decides what becomes of it
+        savepoint.rollback()
+        outcome = on_error(record, error)
+        if isinstance(outcome, GiveUp):
+            if outcome.dead_letter is not None:
+                transaction.publish(outcome.dead_letter)
+            return None
+        return outcome
+    savepoint.commit()
+    return None
+
+
+def _seen(connection: sa.Connection, group: str, event_ids: Sequence[str]) -> set[str]:
+    return set(
+        connection.execute(
+            sa.select(_SEEN.c.event_id).where(_SEEN.c.group_name == group, _SEEN.c.event_id.in_(event_ids))
+        ).scalars()
+    )
+
+
+def _advance(connection: sa.Connection, group: str, place: TopicPartition, before: int, after: int) -> None:
+    """Compare-and-set: a zombie whose partition moved on finds another offset and loses."""
+    where = (
+        _POSITIONS.c.group_name == group,
+        _POSITIONS.c.topic == place.topic,
+        _POSITIONS.c.partition == place.partition,
+        _POSITIONS.c.next_offset == before,
+    )
+    if connection.execute(_POSITIONS.update().where(*where).values(next_offset=after)).rowcount == 1:
+        return
+    if before != 0:
+        raise Fault("offset_moved", f"{place.topic}/{place.partition} was advanced by another consumer")
+    connection.execute(
+        _POSITIONS.insert().values(group_name=group, topic=place.topic, partition=place.partition, next_offset=after)
+    )
+
+
+def _outgoing(connection: sa.Connection, limit: int) -> Sequence[Outgoing]:
+    rows = connection.execute(sa.select(_OUTBOX).order_by(_OUTBOX.c.sequence).limit(limit)).all()
+    return [
+        Outgoing(
+            row.sequence,
+            Event(
+                topic=row.topic,
+                key=row.key,
+                type=row.type,
+                value=row.value,
+                event_id=row.event_id,
+                time=datetime.fromtimestamp(row.time_us / 1_000_000, UTC),
+                headers=json.loads(row.headers),
+            ),
+        )
+        for row in rows
+    ]

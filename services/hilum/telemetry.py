@@ -1,0 +1,67 @@
+"""OpenTelemetry, set up once; W3C trace context carried in event headers.
+
+Code elsewhere calls opentelemetry-api only. No attribute, metric label or log line holds what
+identifies a patient: identifiers of ours (case, task, delivery) join a trace to a study.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+TRACER = trace.get_tracer("hilum")
+
+
+def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
+    """Export traces to ``otlp_endpoint`` (OTLP over gRPC, ``host:port``); without one, tracing costs nothing."""
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    if not otlp_endpoint:
+        return None
+    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "hilum"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def headers_of_current_context() -> dict[str, str]:
+    """`traceparent` (and `tracestate`) of the current span; empty when nothing is being traced."""
+    headers: dict[str, str] = {}
+    _PROPAGATOR.inject(headers)
+    return headers
+
+
+def context_of(headers: Mapping[str, str]) -> Context:
+    return _PROPAGATOR.extract(dict(headers))
+
+
+@contextmanager
+def span(
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    headers: Mapping[str, str] | None = None,
+    attributes: Mapping[str, str | int | float | bool] | None = None,
+) -> Iterator[Span]:
+    """A span, the child of ``headers``' context when given, else of the current one."""
+    parent = context_of(headers) if headers is not None else None
+    with TRACER.start_as_current_span(name, context=parent, kind=kind, attributes=dict(attributes or {})) as current:
+        yield current
+
+
+@contextmanager
+def continued(headers: Mapping[str, str]) -> Iterator[None]:
+    """Run under the context of ``headers`` without a span of its own."""
+    token = otel_context.attach(context_of(headers))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
