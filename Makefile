@@ -1,0 +1,74 @@
+# Hilum. `make demo` shows it; `make test` proves it. Both do all the set-up themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+python := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# Fast stages first. Continuous integration adds `extras`.
+STAGES := setup lint types proto-check unit integration e2e
+MORE_STAGES :=
+
+.PHONY: help
+help:  ## show this
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo:  ## install what it needs, then show Hilum beside a simulated hospital (OPTIONS="--images DIR --labels CSV" for real radiographs)
+	@tools/setup demo
+	@.venv/bin/hilum demo $(OPTIONS)
+
+.PHONY: test
+test:  ## install what it needs, then lint, types, contracts, unit, integration and end-to-end tests
+	@tools/stages $(STAGES) $(MORE_STAGES)
+
+.PHONY: setup
+setup:  ## install what the tests need (idempotent)
+	@tools/setup test
+
+.PHONY: lint
+lint:  ## ruff, and the layers of the house (import-linter)
+	@ruff check .
+	@ruff format --check .
+	@lint-imports --no-cache
+
+.PHONY: types
+types:  ## mypy, strict
+	@mypy
+
+.PHONY: proto
+proto:  ## generate the code under services/ from proto/
+	@tools/generate_contracts
+
+.PHONY: proto-check
+proto-check:  ## prove that the generated code is up to date
+	@tools/check_contracts
+
+.PHONY: unit integration e2e
+unit:  ## tests without a server of another maker
+	@pytest -q $(wildcard tests/unit tests/contract tests/simulation)
+
+integration:  ## tests against real peers
+	@pytest -q $(wildcard tests/integration tests/gpu)
+
+e2e:  ## the demo, and kill -9 during its load
+	@pytest -q $(wildcard tests/e2e)
+
+.PHONY: extras
+extras:  ## each extra installs alone and imports its service
+	@tools/check_extras
+
+.PHONY: bench
+bench:  ## measure; prints figures with the machine they were taken on
+	@tools/setup test
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(python) $$file || exit 1; done
+
+.PHONY: train
+train:  ## train the demonstration models again from their scripts
+	@tools/setup test
+	@for file in tools/training/train_*.py; do echo "== $$file"; $(python) $$file || exit 1; done
+
+.PHONY: clean
+clean:  ## remove what was built and what the demo wrote
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist hilum-demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
