@@ -1,0 +1,322 @@
+"""A result as one FHIR R4 transaction for the chart: report, findings, device and provenance.
+
+Idempotent by construction: every identity is derived, so that the same result gives the same bytes, and each entry
+is conditional, so that the same bytes change nothing the second time. The algorithm never owns the ImagingStudy,
+and what it writes is preliminary.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.device import Device
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.imagingstudy import ImagingStudy
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.provenance import Provenance
+
+from hilum.fhir import systems
+from hilum.fhir.systems import oid_uri, token
+from hilum.ids import derived_id
+from hilum.integration.adapters.fhir_elements import (
+    Json,
+    checked,
+    coding,
+    concept,
+    create,
+    fraction,
+    identifier,
+    instant,
+    narrative,
+    put,
+    urn,
+)
+from hilum.integration.domain.case import AssignedId, Authority, CaseState, SourceInstance
+from hilum.integration.domain.result import Algorithm, AlgorithmResult, Finding, State
+
+_MOST_ENTITIES = 50
+_VALUES = {
+    State.PRESENT: (systems.PRESENT, ("POS", "Positive")),
+    State.ABSENT: (systems.ABSENT, ("NEG", "Negative")),
+    State.INDETERMINATE: (systems.INDETERMINATE, ("IND", "Indeterminate")),
+}
+
+
+@dataclass(frozen=True)
+class FhirSite:
+    """How a site names things in FHIR: the system of each assigning authority, and who answers for the results.
+
+    ``current_terminology``: the server knows HL7's terminology as published today, not only as of R4 4.0.1.
+    """
+
+    organisation: str
+    systems: Mapping[str, str] = field(default_factory=dict)
+    current_terminology: bool = False
+
+    def system_of(self, authority: Authority) -> str | None:
+        """The URI of an assigning authority: the site's table first, else its OID; None where nobody knows."""
+        named = self.systems.get(authority.key) or self.systems.get(authority.namespace_id)
+        if named is not None:
+            return named
+        return oid_uri(authority.universal_id) if authority.universal_id_type == "ISO" else None
+
+
+def render_report(result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str) -> bytes:
+    """The transaction Bundle of ``result`` (already cut down by the intended use), as UTF-8 JSON.
+
+    ``patient_reference`` is the server's own, as in ``Patient/123``: exactly one patient was found before.
+    """
+    return _Rendering(result, case, site, patient_reference).bundle()
+
+
+def observation_identifier(result: AlgorithmResult, case: CaseState, finding: Finding) -> str:
+    """The value of a finding's identifier: the same for every revision, so that a rerun is a new version of it."""
+    return derived_id("observation", *_scope(result, case), finding.id)
+
+
+def report_identifier(result: AlgorithmResult, case: CaseState) -> str:
+    """The value of the report's identifier: one report a study and algorithm version."""
+    return derived_id("report", *_scope(result, case))
+
+
+def _scope(result: AlgorithmResult, case: CaseState) -> tuple[str, str, str, str]:
+    return case.site, case.study_instance_uid, result.algorithm.name, result.algorithm.version
+
+
+class _Rendering:
+    """One bundle in the making; what all its entries refer to."""
+
+    def __init__(self, result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str) -> None:
+        self._result, self._case, self._site = result, case, site
+        self._subject = {"reference": patient_reference}
+        self._study_url = urn("study", case.study_instance_uid)
+        self._device_url = urn("device", result.algorithm.device_uid)
+        self._report_url = f"urn:uuid:{report_identifier(result, case)}"
+
+    def bundle(self) -> bytes:
+        study_uid = token(systems.DICOM_UID, oid_uri(self._case.study_instance_uid))
+        device_uid = token(systems.DICOM_UID, oid_uri(self._result.algorithm.device_uid))
+        delivery = self._provenance_tag()
+        entries = [
+            create(self._study_url, self._imaging_study(), f"identifier={study_uid}"),
+            create(self._device_url, device(self._result.algorithm), f"identifier={device_uid}"),
+            *(put(self._url(f), self._observation(f)) for f in self._result.findings),
+            put(self._report_url, self._report()),
+            create(urn("provenance", delivery), self._provenance(), f"_tag={token(systems.DELIVERY_TAG, delivery)}"),
+        ]
+        bundle = Bundle.model_validate({"type": "transaction", "entry": entries})
+        return _dumped(bundle)
+
+    def _url(self, finding: Finding) -> str:
+        return f"urn:uuid:{observation_identifier(self._result, self._case, finding)}"
+
+    def _provenance_tag(self) -> str:
+        return derived_id("provenance", *_scope(self._result, self._case), str(self._result.revision))
+
+    def _imaging_study(self) -> Json:
+        """R4 13.4, for a server that knows nothing of the study yet; an existing one is left as it is."""
+        case = self._case
+        series: dict[str, list[SourceInstance]] = {}
+        for instance in case.instances:
+            series.setdefault(instance.series_instance_uid, []).append(instance)
+        content: Json = {
+            "identifier": [{"system": systems.DICOM_UID, "value": oid_uri(case.study_instance_uid)}],
+            "status": "available",
+            "subject": self._subject,
+            "basedOn": self._based_on(),
+            "started": instant(case.study_datetime),
+            "modality": [coding(systems.DCM, case.modality)] if case.modality else None,
+            "numberOfSeries": len(series),
+            "numberOfInstances": len(case.instances),
+            "description": case.study_description or None,
+            "series": [
+                {
+                    "uid": uid,
+                    "modality": coding(systems.DCM, instances[0].modality or case.modality or "OT"),
+                    "numberOfInstances": len(instances),
+                    "instance": [
+                        {
+                            "uid": instance.sop_instance_uid,
+                            "sopClass": {"system": "urn:ietf:rfc:3986", "code": oid_uri(instance.sop_class_uid)},
+                        }
+                        for instance in instances
+                    ],
+                }
+                for uid, instances in series.items()
+            ],
+        }
+        accession = self._accession()
+        if accession is not None:
+            content["identifier"].append(accession)
+        return checked(ImagingStudy, content)
+
+    def _observation(self, finding: Finding) -> Json:
+        """R4 10.1: one finding of one algorithm, asserted by an AI and unreviewed."""
+        result = self._result
+        value, (code, display) = _VALUES[finding.state]
+        text = f"{finding.concept.display}: {value[2].lower()}. {self._origin()}"
+        return checked(
+            Observation,
+            {
+                "meta": {"security": self._ai_asserted()},
+                "text": narrative(text),
+                "identifier": [identifier(observation_identifier(result, self._case, finding))],
+                "basedOn": self._based_on(),
+                "status": "preliminary",
+                "category": [concept(systems.OBSERVATION_CATEGORY, "imaging", "Imaging")],
+                "code": concept(finding.concept.system, finding.concept.code, finding.concept.display),
+                "subject": self._subject,
+                "effectiveDateTime": instant(self._case.study_datetime or result.started_at),
+                "issued": instant(result.completed_at),
+                "valueCodeableConcept": concept(*value),
+                "interpretation": [concept(systems.OBSERVATION_INTERPRETATION, code, display)],
+                "method": {"text": "Automated analysis of the images"},
+                "device": {"reference": self._device_url},
+                "derivedFrom": [{"reference": self._study_url}],
+                "note": [{"text": result.algorithm.notice}] if result.algorithm.notice else None,
+                "component": _components(finding),
+            },
+        )
+
+    def _report(self) -> Json:
+        """R4 10.3: preliminary always; final is for a radiologist's system to say."""
+        result, case = self._result, self._case
+        stated = "; ".join(f"{f.concept.display}: {_VALUES[f.state][0][2].lower()}" for f in result.findings)
+        text = f"{stated}. {self._origin()}"
+        procedure = case.order.procedure_code if case.order else None
+        return checked(
+            DiagnosticReport,
+            {
+                "meta": {"security": self._ai_asserted()},
+                "text": narrative(text),
+                "identifier": [identifier(report_identifier(result, case))],
+                "basedOn": self._based_on(),
+                "status": "partial" if result.partial else "preliminary",
+                "category": [
+                    {
+                        "coding": [
+                            coding(systems.V2_0074, "RAD", "Radiology"),
+                            coding(systems.LOINC, "LP29684-5", "Radiology"),
+                        ]
+                    }
+                ],
+                "code": {
+                    **concept(systems.LOINC, "18748-4", "Diagnostic imaging study"),
+                    "text": f"AI analysis: {procedure[1]}" if procedure and procedure[1] else "AI analysis",
+                },
+                "subject": self._subject,
+                "effectiveDateTime": instant(case.study_datetime or result.started_at),
+                "issued": instant(result.completed_at),
+                "result": [{"reference": self._url(finding)} for finding in result.findings],
+                "imagingStudy": [{"reference": self._study_url}],
+                "conclusion": text,
+            },
+        )
+
+    def _provenance(self) -> Json:
+        """R4 6.3: which device made these resources, from what, when and on whose behalf."""
+        result = self._result
+        targets = [self._report_url, *(self._url(f) for f in result.findings), self._device_url]
+        images = result.analysed or tuple(i.sop_instance_uid for i in self._case.instances)
+        return checked(
+            Provenance,
+            {
+                "meta": {"tag": [{"system": systems.DELIVERY_TAG, "code": self._provenance_tag()}]},
+                "target": [{"reference": url} for url in targets],
+                "occurredPeriod": {"start": instant(result.started_at), "end": instant(result.completed_at)},
+                "recorded": instant(result.completed_at),
+                "reason": [{"coding": self._ai_asserted()}],
+                "activity": concept(systems.DATA_OPERATION, "CREATE", "create"),
+                "agent": [
+                    {
+                        "type": concept(systems.PROVENANCE_PARTICIPANT, "assembler", "Assembler"),
+                        "role": [{"text": "Artificial-Intelligence"}],
+                        "who": {"reference": self._device_url},
+                    },
+                    {
+                        "type": concept(systems.PROVENANCE_PARTICIPANT, "author", "Author"),
+                        "who": {"type": "Organization", "display": self._site.organisation},
+                    },
+                ],
+                "entity": [
+                    {"role": "source", "what": {"reference": self._study_url}},
+                    *(
+                        {
+                            "role": "source",
+                            "what": {"identifier": {"system": systems.DICOM_UID, "value": oid_uri(uid)}},
+                        }
+                        for uid in images[:_MOST_ENTITIES]
+                    ),
+                ],
+            },
+        )
+
+    def _ai_asserted(self) -> list[Json]:
+        """The label "asserted by an artificial intelligence", in codes that the server can know."""
+        if self._site.current_terminology:
+            return [coding(*systems.AI_ASSERTED)]
+        return [coding(*code) for code in systems.AI_ASSERTED_BEFORE_THO]
+
+    def _origin(self) -> str:
+        algorithm = self._result.algorithm
+        return (
+            f"Stated by an algorithm ({algorithm.title}, version {algorithm.version}), not reviewed by a radiologist. "
+            f"{algorithm.notice}"
+        ).strip()
+
+    def _based_on(self) -> list[Json] | None:
+        accession = self._accession()
+        return [{"type": "ServiceRequest", "identifier": accession}] if accession else None
+
+    def _accession(self) -> Json | None:
+        """The accession number as R4 carries it: an identifier of type ACSN."""
+        number: AssignedId | None = self._case.accession_number
+        if number is None or not number.value:
+            return None
+        number_of = {"type": concept(systems.V2_0203, "ACSN", "Accession ID"), "value": number.value}
+        system = self._site.system_of(number.authority)
+        return {**number_of, "system": system} if system else number_of
+
+
+def device(algorithm: Algorithm) -> Json:
+    """R4 8.10: one Device a version of the model; created once, never changed."""
+    return checked(
+        Device,
+        {
+            "identifier": [{"system": systems.DICOM_UID, "value": oid_uri(algorithm.device_uid)}],
+            "status": "active",
+            "manufacturer": algorithm.manufacturer,
+            "deviceName": [{"name": algorithm.model_name, "type": "model-name"}],
+            "modelNumber": algorithm.name,
+            "type": {"text": "Artificial intelligence algorithm"},
+            "version": [
+                {"type": {"text": "Version"}, "value": algorithm.version},
+                {"type": {"text": "SHA-256 of the model package"}, "value": algorithm.digest},
+            ],
+            "note": [{"text": algorithm.notice}] if algorithm.notice else None,
+        },
+    )
+
+
+def _components(finding: Finding) -> list[Json] | None:
+    parts: list[Json] = []
+    if finding.probability is not None:
+        certainty = concept(systems.DCM, "111012", "Certainty of Finding")
+        parts.append({"code": {**certainty, "text": "Probability"}, **fraction(finding.probability)})
+    if finding.threshold is not None:
+        threshold = concept(systems.RESULT_COMPONENT, "threshold", "Decision threshold")
+        parts.append({"code": threshold, **fraction(finding.threshold)})
+    return parts or None
+
+
+def _dumped(bundle: Bundle) -> bytes:
+    content = bundle.model_dump(mode="json")
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_back_targets(bundle: bytes) -> Sequence[tuple[str, str]]:
+    """(resource type, identifier token) of each resource that a bundle puts: what to look for when in doubt."""
+    entries = json.loads(bundle)["entry"]
+    requests = [entry["request"] for entry in entries if entry["request"]["method"] == "PUT"]
+    return [tuple(request["url"].split("?identifier=", 1)) for request in requests]

@@ -1,0 +1,1 @@
+"""What may be sent, to whom and when: frozen facts and pure functions, no I/O."""

@@ -1,0 +1,1 @@
+"""Cases, results and images that tests of delivery start from."""

@@ -1,0 +1,127 @@
+"""The transaction for the chart: conditional, derived, preliminary, and marked as AI."""
+
+import json
+from typing import Any
+
+import pytest
+from scenes.results import STUDY_UID, make_absent, make_algorithm, make_case, make_finding, make_order, make_result
+
+from hilum.fhir import systems
+from hilum.integration.adapters.fhir_rendering import FhirSite, read_back_targets, render_report
+from hilum.integration.domain.case import AssignedId, Authority, CaseState
+from hilum.integration.domain.result import AlgorithmResult
+
+SITE = FhirSite("Northern Teaching Hospital", {"RISX": "https://ris.example.org/accession"})
+
+
+def entries(result: AlgorithmResult | None = None, case: CaseState | None = None) -> list[dict[str, Any]]:
+    bundle = json.loads(render_report(result or make_result(), case or make_case(), SITE, "Patient/7"))
+    assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "transaction")
+    return list(bundle["entry"])
+
+
+def resource(kind: str, **inputs: Any) -> dict[str, Any]:
+    found: dict[str, Any] = next(e["resource"] for e in entries(**inputs) if e["resource"]["resourceType"] == kind)
+    return found
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    assert len({render_report(make_result(), make_case(), SITE, "Patient/7") for _ in range(3)}) == 1
+
+
+def test_every_entry_is_conditional() -> None:
+    requests = {e["resource"]["resourceType"]: e["request"] for e in entries()}
+    assert requests["ImagingStudy"]["ifNoneExist"] == f"identifier=urn:dicom:uid|urn:oid:{STUDY_UID}"
+    assert requests["Device"]["ifNoneExist"].startswith("identifier=urn:dicom:uid|urn:oid:")
+    assert requests["Provenance"]["ifNoneExist"].startswith(f"_tag={systems.DELIVERY_TAG}|")
+    for kind in ("Observation", "DiagnosticReport"):
+        assert requests[kind]["method"] == "PUT"
+        assert requests[kind]["url"].startswith(f"{kind}?identifier={systems.RESULT_IDENTIFIER}|")
+
+
+def test_references_lead_to_entries_of_the_bundle() -> None:
+    rows = entries(make_result(make_finding(), make_absent(id="other")))
+    urls = {e["fullUrl"] for e in rows}
+    referred = {r for r in _references([e["resource"] for e in rows]) if r.startswith("urn:uuid:")}
+    assert len(urls) == len(rows)
+    assert referred <= urls
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["reference"]] if isinstance(node.get("reference"), str) else []
+        return own + [r for child in node.values() for r in _references(child)]
+    return [r for child in node for r in _references(child)] if isinstance(node, list) else []
+
+
+def test_everything_stated_is_preliminary_and_labelled_ai() -> None:
+    for kind in ("Observation", "DiagnosticReport"):
+        content = resource(kind)
+        assert content["status"] == "preliminary"
+        assert [label["code"] for label in content["meta"]["security"]] == ["DEVAST", "AIAST"]
+    assert resource("DiagnosticReport", result=make_result(partial=True))["status"] == "partial"
+
+
+def test_a_server_of_today_gets_the_label_under_its_own_system() -> None:
+    bundle = json.loads(render_report(make_result(), make_case(), FhirSite("x", current_terminology=True), "Patient/7"))
+    labels = [e["resource"]["meta"]["security"] for e in bundle["entry"] if "security" in e["resource"].get("meta", {})]
+    assert labels == [[dict(zip(("system", "code", "display"), systems.AI_ASSERTED, strict=True))]] * 2
+
+
+def test_one_observation_a_finding_with_value_probability_and_threshold() -> None:
+    rows = [e["resource"] for e in entries(make_result(make_finding(), make_absent(id="other")))]
+    found = [r for r in rows if r["resourceType"] == "Observation"]
+    assert [r["valueCodeableConcept"]["coding"][0]["code"] for r in found] == ["52101004", "2667000"]
+    assert [c["valueQuantity"]["value"] for c in found[0]["component"]] == [0.9312, 0.5]
+    assert found[0]["code"]["coding"][0]["code"] == "36118008"
+
+
+def test_no_component_where_a_probability_may_not_be_shown() -> None:
+    result = make_result(make_finding(probability=None, threshold=None))
+    assert "component" not in resource("Observation", result=result)
+
+
+def test_a_rerun_is_a_new_version_of_the_same_resources() -> None:
+    first, second = entries(), entries(make_result(revision=2))
+    urls = [[e["request"]["url"] for e in rows if e["request"]["method"] == "PUT"] for rows in (first, second)]
+    assert urls[0] == urls[1]
+    tags = [rows[-1]["request"]["ifNoneExist"] for rows in (first, second)]
+    assert tags[0] != tags[1]
+
+
+def test_another_model_version_is_another_device_and_report() -> None:
+    other = make_result(algorithm=make_algorithm(version="1.1.0", device_uid="2.25.42"))
+    requests = [[e["request"] for e in rows] for rows in (entries(), entries(other))]
+    assert all(a != b for a, b in zip(requests[0][1:], requests[1][1:], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("authority", "system"),
+    [
+        (Authority("RIS", "1.2.3", "ISO"), "urn:oid:1.2.3"),
+        (Authority("RISX", "1.2.3", "ISO"), "https://ris.example.org/accession"),
+        (Authority("NOBODY"), None),
+    ],
+)
+def test_the_accession_carries_the_system_of_its_issuer(authority: Authority, system: str | None) -> None:
+    case = make_case(orders=(make_order(accession_number=AssignedId("ACC-9", authority)),))
+    identifier = resource("DiagnosticReport", case=case)["basedOn"][0]["identifier"]
+    assert identifier["value"] == "ACC-9"
+    assert identifier["type"]["coding"][0]["code"] == "ACSN"
+    assert identifier.get("system") == system
+
+
+def test_a_study_without_an_order_has_no_request() -> None:
+    assert "basedOn" not in resource("DiagnosticReport", case=make_case(orders=()))
+
+
+def test_markup_in_a_name_cannot_break_the_narrative() -> None:
+    algorithm = make_algorithm(title="<script>&")
+    div = resource("DiagnosticReport", result=make_result(algorithm=algorithm))["text"]["div"]
+    assert "&lt;script&gt;&amp;" in div
+
+
+def test_read_back_names_each_resource_that_was_put() -> None:
+    targets = read_back_targets(render_report(make_result(), make_case(), SITE, "Patient/7"))
+    assert [kind for kind, _ in targets] == ["Observation", "DiagnosticReport"]
+    assert all(value.startswith(systems.RESULT_IDENTIFIER) for _, value in targets)
