@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hilum/api/worklist/v1/worklist.proto\x12\x15hilum.api.worklist.v1\"H\n\x10ListCasesRequest\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\"H\n\x11ListCasesResponse\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".hilum.api.worklist.v1.LedgerEntry\"\x9b\x02\n\x0bLedgerEntry\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x02 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x03 \x01(\t\x12\x12\n\npatient_id\x18\x04 \x01(\t\x12\x11\n\talgorithm\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x13\n\x0b\x64isposition\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x08timeline\x18\t \x03(\x0b\x32\x1d.hilum.api.worklist.v1.Moment\x12\x37\n\ndeliveries\x18\n \x03(\x0b\x32#.hilum.api.worklist.v1.DeliveryView\"2\n\x06Moment\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf0\x01\n\x0c\x44\x65liveryView\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\n\n\x02\x61t\x18\x07 \x01(\t\x12=\n\x05proof\x18\x08 \x03(\x0b\x32..hilum.api.worklist.v1.DeliveryView.ProofEntry\x1a,\n\nProofEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x11\n\x0fWorklistRequest\"I\n\x10WorklistResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.hilum.api.worklist.v1.WorklistEntry\"\xf6\x01\n\rWorklistEntry\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x02 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x03 \x01(\t\x12\x12\n\npatient_id\x18\x04 \x01(\t\x12\x10\n\x08modality\x18\x05 \x01(\t\x12\x11\n\tprocedure\x18\x06 \x01(\t\x12\x18\n\x10ordered_priority\x18\x07 \x01(\t\x12\x10\n\x08priority\x18\x08 \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\t \x01(\t\x12\x11\n\topened_at\x18\n \x01(\t\x12\x15\n\rreport_status\x18\x0b \x01(\t\"\x18\n\x16ListDeadLettersRequest\"V\n\x17ListDeadLettersResponse\x12;\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32%.hilum.api.worklist.v1.DeadLetterView\"\x91\x01\n\x0e\x44\x65\x61\x64LetterView\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05topic\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\n\n\x02\x61t\x18\x06 \x01(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\"1\n\x17ReplayDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"\x1a\n\x18ReplayDeadLetterResponse\"\x12\n\x10ReconcileRequest\"R\n\x11ReconcileResponse\x12\x0f\n\x07\x61\x64\x64s_up\x18\x01 \x01(\x08\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.hilum.api.worklist.v1.Check\"4\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2\x93\x04\n\rLedgerService\x12^\n\tListCases\x12\'.hilum.api.worklist.v1.ListCasesRequest\x1a(.hilum.api.worklist.v1.ListCasesResponse\x12[\n\x08Worklist\x12&.hilum.api.worklist.v1.WorklistRequest\x1a\'.hilum.api.worklist.v1.WorklistResponse\x12p\n\x0fListDeadLetters\x12-.hilum.api.worklist.v1.ListDeadLettersRequest\x1a..hilum.api.worklist.v1.ListDeadLettersResponse\x12s\n\x10ReplayDeadLetter\x12..hilum.api.worklist.v1.ReplayDeadLetterRequest\x1a/.hilum.api.worklist.v1.ReplayDeadLetterResponse\x12^\n\tReconcile\x12\'.hilum.api.worklist.v1.ReconcileRequest\x1a(.hilum.api.worklist.v1.ReconcileResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hilum/api/worklist/v1/worklist.proto\x12\x15hilum.api.worklist.v1\"o\n\x10ListCasesRequest\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"a\n\x11ListCasesResponse\x12\x33\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".hilum.api.worklist.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x87\x03\n\x0bLedgerEntry\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x02 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x03 \x01(\t\x12\x12\n\npatient_id\x18\x04 \x01(\t\x12\x11\n\talgorithm\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x13\n\x0b\x64isposition\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x08timeline\x18\t \x03(\x0b\x32\x1d.hilum.api.worklist.v1.Moment\x12\x37\n\ndeliveries\x18\n \x03(\x0b\x32#.hilum.api.worklist.v1.DeliveryView\x12\x0e\n\x06\x64ue_at\x18\x0b \x01(\t\x12\x0f\n\x07overdue\x18\x0c \x01(\x08\x12\x34\n\x08\x66indings\x18\r \x03(\x0b\x32\".hilum.api.worklist.v1.FindingView\x12\x13\n\x0b\x65xplanation\x18\x0e \x01(\t\"U\n\x0b\x46indingView\x12\x0f\n\x07\x66inding\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\"2\n\x06Moment\x12\n\n\x02\x61t\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf0\x01\n\x0c\x44\x65liveryView\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\n\n\x02\x61t\x18\x07 \x01(\t\x12=\n\x05proof\x18\x08 \x03(\x0b\x32..hilum.api.worklist.v1.DeliveryView.ProofEntry\x1a,\n\nProofEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x11\n\x0fWorklistRequest\"I\n\x10WorklistResponse\x12\x35\n\x07\x65ntries\x18\x01 \x03(\x0b\x32$.hilum.api.worklist.v1.WorklistEntry\"\xf6\x01\n\rWorklistEntry\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65ssion_number\x18\x02 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x03 \x01(\t\x12\x12\n\npatient_id\x18\x04 \x01(\t\x12\x10\n\x08modality\x18\x05 \x01(\t\x12\x11\n\tprocedure\x18\x06 \x01(\t\x12\x18\n\x10ordered_priority\x18\x07 \x01(\t\x12\x10\n\x08priority\x18\x08 \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\t \x01(\t\x12\x11\n\topened_at\x18\n \x01(\t\x12\x15\n\rreport_status\x18\x0b \x01(\t\"\x18\n\x16ListDeadLettersRequest\"V\n\x17ListDeadLettersResponse\x12;\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32%.hilum.api.worklist.v1.DeadLetterView\"\x91\x01\n\x0e\x44\x65\x61\x64LetterView\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05group\x18\x02 \x01(\t\x12\r\n\x05topic\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\n\n\x02\x61t\x18\x06 \x01(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\"G\n\x14GetDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_payload\x18\x02 \x01(\x08\"\x84\x01\n\x15GetDeadLetterResponse\x12:\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32%.hilum.api.worklist.v1.DeadLetterView\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"1\n\x17ReplayDeadLetterRequest\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\"\x1a\n\x18ReplayDeadLetterResponse\"$\n\x10ReconcileRequest\x12\x10\n\x08receipts\x18\x01 \x01(\x0c\"\x90\x01\n\x11ReconcileResponse\x12\x0f\n\x07\x61\x64\x64s_up\x18\x01 \x01(\x08\x12,\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1c.hilum.api.worklist.v1.Check\x12<\n\nidentities\x18\x03 \x03(\x0b\x32(.hilum.api.worklist.v1.AlgorithmIdentity\"\xe8\x01\n\x11\x41lgorithmIdentity\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\x10\n\x08\x65xpected\x18\x02 \x01(\x05\x12\x10\n\x08resulted\x18\x03 \x01(\x05\x12\x46\n\x07reasons\x18\x04 \x03(\x0b\x32\x35.hilum.api.worklist.v1.AlgorithmIdentity.ReasonsEntry\x12\x13\n\x0bin_progress\x18\x05 \x01(\x05\x12\x0f\n\x07overdue\x18\x06 \x01(\x05\x1a.\n\x0cReasonsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"4\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2\xff\x04\n\rLedgerService\x12^\n\tListCases\x12\'.hilum.api.worklist.v1.ListCasesRequest\x1a(.hilum.api.worklist.v1.ListCasesResponse\x12[\n\x08Worklist\x12&.hilum.api.worklist.v1.WorklistRequest\x1a\'.hilum.api.worklist.v1.WorklistResponse\x12p\n\x0fListDeadLetters\x12-.hilum.api.worklist.v1.ListDeadLettersRequest\x1a..hilum.api.worklist.v1.ListDeadLettersResponse\x12j\n\rGetDeadLetter\x12+.hilum.api.worklist.v1.GetDeadLetterRequest\x1a,.hilum.api.worklist.v1.GetDeadLetterResponse\x12s\n\x10ReplayDeadLetter\x12..hilum.api.worklist.v1.ReplayDeadLetterRequest\x1a/.hilum.api.worklist.v1.ReplayDeadLetterResponse\x12^\n\tReconcile\x12\'.hilum.api.worklist.v1.ReconcileRequest\x1a(.hilum.api.worklist.v1.ReconcileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,40 +33,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DELIVERYVIEW_PROOFENTRY']._loaded_options = None
   _globals['_DELIVERYVIEW_PROOFENTRY']._serialized_options = b'8\001'
+  _globals['_ALGORITHMIDENTITY_REASONSENTRY']._loaded_options = None
+  _globals['_ALGORITHMIDENTITY_REASONSENTRY']._serialized_options = b'8\001'
   _globals['_LISTCASESREQUEST']._serialized_start=63
-  _globals['_LISTCASESREQUEST']._serialized_end=135
-  _globals['_LISTCASESRESPONSE']._serialized_start=137
-  _globals['_LISTCASESRESPONSE']._serialized_end=209
-  _globals['_LEDGERENTRY']._serialized_start=212
-  _globals['_LEDGERENTRY']._serialized_end=495
-  _globals['_MOMENT']._serialized_start=497
-  _globals['_MOMENT']._serialized_end=547
-  _globals['_DELIVERYVIEW']._serialized_start=550
-  _globals['_DELIVERYVIEW']._serialized_end=790
-  _globals['_DELIVERYVIEW_PROOFENTRY']._serialized_start=746
-  _globals['_DELIVERYVIEW_PROOFENTRY']._serialized_end=790
-  _globals['_WORKLISTREQUEST']._serialized_start=792
-  _globals['_WORKLISTREQUEST']._serialized_end=809
-  _globals['_WORKLISTRESPONSE']._serialized_start=811
-  _globals['_WORKLISTRESPONSE']._serialized_end=884
-  _globals['_WORKLISTENTRY']._serialized_start=887
-  _globals['_WORKLISTENTRY']._serialized_end=1133
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1135
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1159
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1161
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1247
-  _globals['_DEADLETTERVIEW']._serialized_start=1250
-  _globals['_DEADLETTERVIEW']._serialized_end=1395
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1397
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1446
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1448
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1474
-  _globals['_RECONCILEREQUEST']._serialized_start=1476
-  _globals['_RECONCILEREQUEST']._serialized_end=1494
-  _globals['_RECONCILERESPONSE']._serialized_start=1496
-  _globals['_RECONCILERESPONSE']._serialized_end=1578
-  _globals['_CHECK']._serialized_start=1580
-  _globals['_CHECK']._serialized_end=1632
-  _globals['_LEDGERSERVICE']._serialized_start=1635
-  _globals['_LEDGERSERVICE']._serialized_end=2166
+  _globals['_LISTCASESREQUEST']._serialized_end=174
+  _globals['_LISTCASESRESPONSE']._serialized_start=176
+  _globals['_LISTCASESRESPONSE']._serialized_end=273
+  _globals['_LEDGERENTRY']._serialized_start=276
+  _globals['_LEDGERENTRY']._serialized_end=667
+  _globals['_FINDINGVIEW']._serialized_start=669
+  _globals['_FINDINGVIEW']._serialized_end=754
+  _globals['_MOMENT']._serialized_start=756
+  _globals['_MOMENT']._serialized_end=806
+  _globals['_DELIVERYVIEW']._serialized_start=809
+  _globals['_DELIVERYVIEW']._serialized_end=1049
+  _globals['_DELIVERYVIEW_PROOFENTRY']._serialized_start=1005
+  _globals['_DELIVERYVIEW_PROOFENTRY']._serialized_end=1049
+  _globals['_WORKLISTREQUEST']._serialized_start=1051
+  _globals['_WORKLISTREQUEST']._serialized_end=1068
+  _globals['_WORKLISTRESPONSE']._serialized_start=1070
+  _globals['_WORKLISTRESPONSE']._serialized_end=1143
+  _globals['_WORKLISTENTRY']._serialized_start=1146
+  _globals['_WORKLISTENTRY']._serialized_end=1392
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1394
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1418
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1420
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1506
+  _globals['_DEADLETTERVIEW']._serialized_start=1509
+  _globals['_DEADLETTERVIEW']._serialized_end=1654
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1656
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1727
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1730
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1862
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1864
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1913
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1915
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1941
+  _globals['_RECONCILEREQUEST']._serialized_start=1943
+  _globals['_RECONCILEREQUEST']._serialized_end=1979
+  _globals['_RECONCILERESPONSE']._serialized_start=1982
+  _globals['_RECONCILERESPONSE']._serialized_end=2126
+  _globals['_ALGORITHMIDENTITY']._serialized_start=2129
+  _globals['_ALGORITHMIDENTITY']._serialized_end=2361
+  _globals['_ALGORITHMIDENTITY_REASONSENTRY']._serialized_start=2315
+  _globals['_ALGORITHMIDENTITY_REASONSENTRY']._serialized_end=2361
+  _globals['_CHECK']._serialized_start=2363
+  _globals['_CHECK']._serialized_end=2415
+  _globals['_LEDGERSERVICE']._serialized_start=2418
+  _globals['_LEDGERSERVICE']._serialized_end=3057
 # @@protoc_insertion_point(module_scope)

@@ -24,18 +24,26 @@ class ListCasesRequest(_message.Message):
 
     ACCESSION_NUMBER_FIELD_NUMBER: _builtins.int
     STUDY_INSTANCE_UID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     accession_number: _builtins.str
     """Only this accession number or Study Instance UID; empty for all."""
     study_instance_uid: _builtins.str
+    page_size: _builtins.int
+    """Cases a page, 1 to 1000; 0 for 200. All entries of a case stand on one page."""
+    page_token: _builtins.str
+    """next_page_token of the page before; empty for the first."""
     def __init__(
         self,
         *,
         accession_number: _builtins.str = ...,
         study_instance_uid: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accession_number", b"accession_number", "study_instance_uid", b"study_instance_uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accession_number", b"accession_number", "page_size", b"page_size", "page_token", b"page_token", "study_instance_uid", b"study_instance_uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -46,16 +54,20 @@ class ListCasesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]: ...
     def __init__(
         self,
         *,
         entries: _abc.Iterable[Global___LedgerEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -77,6 +89,10 @@ class LedgerEntry(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIMELINE_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     accession_number: _builtins.str
     study_instance_uid: _builtins.str
@@ -86,10 +102,18 @@ class LedgerEntry(_message.Message):
     disposition: _builtins.str
     """resulted, in_progress, or the coded reason for no result."""
     reason: _builtins.str
+    """The coded reason when there is no result; waiting or tasked while in progress; empty when resulted."""
+    due_at: _builtins.str
+    """While in progress: when somebody must be told, RFC 3339; and whether that time has passed."""
+    overdue: _builtins.bool
+    explanation: _builtins.str
+    """The reason in words, with the values that were seen."""
     @_builtins.property
     def timeline(self) -> _containers.RepeatedCompositeFieldContainer[Global___Moment]: ...
     @_builtins.property
     def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryView]: ...
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingView]: ...
     def __init__(
         self,
         *,
@@ -103,14 +127,47 @@ class LedgerEntry(_message.Message):
         reason: _builtins.str = ...,
         timeline: _abc.Iterable[Global___Moment] | None = ...,
         deliveries: _abc.Iterable[Global___DeliveryView] | None = ...,
+        due_at: _builtins.str = ...,
+        overdue: _builtins.bool = ...,
+        findings: _abc.Iterable[Global___FindingView] | None = ...,
+        explanation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accession_number", b"accession_number", "algorithm", b"algorithm", "case_id", b"case_id", "deliveries", b"deliveries", "disposition", b"disposition", "patient_id", b"patient_id", "reason", b"reason", "study_instance_uid", b"study_instance_uid", "timeline", b"timeline", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accession_number", b"accession_number", "algorithm", b"algorithm", "case_id", b"case_id", "deliveries", b"deliveries", "disposition", b"disposition", "due_at", b"due_at", "explanation", b"explanation", "findings", b"findings", "overdue", b"overdue", "patient_id", b"patient_id", "reason", b"reason", "study_instance_uid", b"study_instance_uid", "timeline", b"timeline", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
+
+@_typing.final
+class FindingView(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    finding: _builtins.str
+    state: _builtins.str
+    """present, absent or indeterminate."""
+    probability: _builtins.float
+    threshold: _builtins.float
+    def __init__(
+        self,
+        *,
+        finding: _builtins.str = ...,
+        state: _builtins.str = ...,
+        probability: _builtins.float = ...,
+        threshold: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "probability", b"probability", "state", b"state", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingView: _TypeAlias = FindingView  # noqa: Y015
 
 @_typing.final
 class Moment(_message.Message):
@@ -362,6 +419,59 @@ class DeadLetterView(_message.Message):
 Global___DeadLetterView: _TypeAlias = DeadLetterView  # noqa: Y015
 
 @_typing.final
+class GetDeadLetterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_PAYLOAD_FIELD_NUMBER: _builtins.int
+    dead_letter_id: _builtins.str
+    include_payload: _builtins.bool
+    """The event's bytes may identify a patient: they are sent only when asked for."""
+    def __init__(
+        self,
+        *,
+        dead_letter_id: _builtins.str = ...,
+        include_payload: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id", "include_payload", b"include_payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The event that was given up: its type, its identity, and its bytes when asked for."""
+    event_id: _builtins.str
+    payload: _builtins.bytes
+    @_builtins.property
+    def dead_letter(self) -> Global___DeadLetterView: ...
+    def __init__(
+        self,
+        *,
+        dead_letter: Global___DeadLetterView | None = ...,
+        type: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter", "event_id", b"event_id", "payload", b"payload", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
 class ReplayDeadLetterRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -399,12 +509,17 @@ Global___ReplayDeadLetterResponse: _TypeAlias = ReplayDeadLetterResponse  # noqa
 class ReconcileRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    receipts: _builtins.bytes
+    """JSON lines that the peers wrote, one receipt a line; empty: no receipts are compared."""
     def __init__(
         self,
+        *,
+        receipts: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,22 +531,84 @@ class ReconcileResponse(_message.Message):
 
     ADDS_UP_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    IDENTITIES_FIELD_NUMBER: _builtins.int
     adds_up: _builtins.bool
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]: ...
+    @_builtins.property
+    def identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlgorithmIdentity]: ...
     def __init__(
         self,
         *,
         adds_up: _builtins.bool = ...,
         checks: _abc.Iterable[Global___Check] | None = ...,
+        identities: _abc.Iterable[Global___AlgorithmIdentity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adds_up", b"adds_up", "checks", b"checks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adds_up", b"adds_up", "checks", b"checks", "identities", b"identities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconcileResponse: _TypeAlias = ReconcileResponse  # noqa: Y015
+
+@_typing.final
+class AlgorithmIdentity(_message.Message):
+    """expected = resulted + each coded reason + in progress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ReasonsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ALGORITHM_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    RESULTED_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    algorithm: _builtins.str
+    expected: _builtins.int
+    """Counted from orders and instances, not from what the workflow says."""
+    resulted: _builtins.int
+    in_progress: _builtins.int
+    overdue: _builtins.int
+    @_builtins.property
+    def reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        algorithm: _builtins.str = ...,
+        expected: _builtins.int = ...,
+        resulted: _builtins.int = ...,
+        reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        in_progress: _builtins.int = ...,
+        overdue: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "expected", b"expected", "in_progress", b"in_progress", "overdue", b"overdue", "reasons", b"reasons", "resulted", b"resulted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlgorithmIdentity: _TypeAlias = AlgorithmIdentity  # noqa: Y015
 
 @_typing.final
 class Check(_message.Message):

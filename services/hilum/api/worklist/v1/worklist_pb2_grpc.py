@@ -50,6 +50,11 @@ class LedgerServiceStub:
                 request_serializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersRequest.SerializeToString,
                 response_deserializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/hilum.api.worklist.v1.LedgerService/GetDeadLetter',
+                request_serializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
         self.ReplayDeadLetter = channel.unary_unary(
                 '/hilum.api.worklist.v1.LedgerService/ReplayDeadLetter',
                 request_serializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ReplayDeadLetterRequest.SerializeToString,
@@ -84,6 +89,12 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayDeadLetter(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -113,6 +124,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ListDeadLetters,
                     request_deserializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersRequest.FromString,
                     response_serializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterResponse.SerializeToString,
             ),
             'ReplayDeadLetter': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayDeadLetter,
@@ -207,6 +223,33 @@ class LedgerService:
             '/hilum.api.worklist.v1.LedgerService/ListDeadLetters',
             hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersRequest.SerializeToString,
             hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hilum.api.worklist.v1.LedgerService/GetDeadLetter',
+            hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterRequest.SerializeToString,
+            hilum_dot_api_dot_worklist_dot_v1_dot_worklist__pb2.GetDeadLetterResponse.FromString,
             options,
             channel_credentials,
             insecure,

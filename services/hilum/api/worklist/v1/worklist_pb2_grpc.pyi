@@ -36,6 +36,7 @@ class LedgerServiceStub:
     ListCases: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.ListCasesRequest, _worklist_pb2.ListCasesResponse]
     Worklist: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.WorklistRequest, _worklist_pb2.WorklistResponse]
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.ListDeadLettersRequest, _worklist_pb2.ListDeadLettersResponse]
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.GetDeadLetterRequest, _worklist_pb2.GetDeadLetterResponse]
     ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.ReplayDeadLetterRequest, _worklist_pb2.ReplayDeadLetterResponse]
     Reconcile: _grpc.UnaryUnaryMultiCallable[_worklist_pb2.ReconcileRequest, _worklist_pb2.ReconcileResponse]
 
@@ -47,6 +48,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ListCases: _aio.UnaryUnaryMultiCallable[_worklist_pb2.ListCasesRequest, _worklist_pb2.ListCasesResponse]  # type: ignore[assignment]
     Worklist: _aio.UnaryUnaryMultiCallable[_worklist_pb2.WorklistRequest, _worklist_pb2.WorklistResponse]  # type: ignore[assignment]
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_worklist_pb2.ListDeadLettersRequest, _worklist_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_worklist_pb2.GetDeadLetterRequest, _worklist_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
     ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_worklist_pb2.ReplayDeadLetterRequest, _worklist_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
     Reconcile: _aio.UnaryUnaryMultiCallable[_worklist_pb2.ReconcileRequest, _worklist_pb2.ReconcileResponse]  # type: ignore[assignment]
 
@@ -73,6 +75,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worklist_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worklist_pb2.ListDeadLettersResponse, _abc.Awaitable[_worklist_pb2.ListDeadLettersResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _worklist_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worklist_pb2.GetDeadLetterResponse, _abc.Awaitable[_worklist_pb2.GetDeadLetterResponse]]: ...
 
     @_abc_1.abstractmethod
     def ReplayDeadLetter(
