@@ -1,0 +1,1 @@
+"""The simulated hospital: modality, RIS, EHR, PACS, and the phantoms that it images."""
