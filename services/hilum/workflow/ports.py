@@ -1,0 +1,104 @@
+"""What workflow needs of the world: a book of facts and cases inside one transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from hilum.workflow.domain.case import Algorithm, Case, Decision
+from hilum.workflow.domain.facts import (
+    CaseFacts,
+    Identifier,
+    InstanceFact,
+    OrderFact,
+    PatientFact,
+    ReportFact,
+    ResultFact,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """Where a case stands in the book."""
+
+    case_id: str
+    site: str
+    study_instance_uid: str
+    opened_at: datetime
+    superseded_by: str
+
+
+class CaseBook(Protocol):
+    """Facts by the identifiers that they carry, and the cases made of them. One transaction."""
+
+    # Facts. Each `add_` returns False when the fact was there already.
+
+    def add_order(self, site: str, fact: OrderFact) -> bool: ...
+
+    def add_instance(self, site: str, study_instance_uid: str, fact: InstanceFact) -> bool: ...
+
+    def add_report(self, site: str, fact: ReportFact, found_by: "ReportKeys") -> bool: ...
+
+    def add_patient(self, site: str, fact: PatientFact, merged: Sequence[Identifier]) -> bool: ...
+
+    def add_result(self, case_id: str, fact: ResultFact) -> bool: ...
+
+    def orders_sharing(self, site: str, facts: Iterable[OrderFact]) -> Sequence[OrderFact]:
+        """Every message of the orders that ``facts`` speak of (`identity.same_order`, transitively)."""
+
+    def studies_with_accession(self, site: str, accession_number: Identifier) -> Sequence[str]:
+        """The studies with an image that carries it."""
+
+    def orders_with_accession(self, site: str, accession_number: Identifier) -> Sequence[OrderFact]: ...
+
+    def cases_of_report(self, site: str, found_by: "ReportKeys") -> Sequence[str]: ...
+
+    def cases_of_patient(self, site: str, identifiers: Iterable[Identifier]) -> Sequence[str]: ...
+
+    # Cases.
+
+    def case_of_study(self, site: str, study_instance_uid: str) -> CaseRow | None: ...
+
+    def case_of_orders(self, facts: Iterable[OrderFact]) -> CaseRow | None:
+        """The case that was opened for one of these orders before any study was known."""
+
+    def open_case(self, case_id: str, site: str, study_instance_uid: str, at: datetime) -> CaseRow: ...
+
+    def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None: ...
+
+    def adopt_study(self, case_id: str, study_instance_uid: str) -> None: ...
+
+    def supersede(self, case_id: str, by: str) -> None: ...
+
+    def look_at(self, case_id: str, at: datetime, cause: Mapping[str, str]) -> None:
+        """Decide on the case at ``at`` or earlier; ``cause``: the trace context of what made it necessary."""
+
+    def look_at_open_cases(self, at: datetime) -> None: ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[tuple[str, Mapping[str, str]]]:
+        """Cases whose time has come, with the cause; the longest waiting first."""
+
+    def next_look(self) -> datetime | None: ...
+
+    def facts(self, case_id: str) -> CaseFacts: ...
+
+    def case(self, case_id: str) -> Case | None:
+        """What was decided last."""
+
+    def save(self, facts: CaseFacts, decision: Decision, now: datetime) -> None:
+        """Store the decision, publish the case state and its tasks when it changed, and note when to look again."""
+
+    # Policies.
+
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """The installed packages under the policies in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKeys:
+    """By what a report says which study it is about."""
+
+    study_instance_uid: str
+    accession_number: Identifier | None
+    filler_order_number: Identifier | None
+    placer_order_number: Identifier | None
