@@ -1,0 +1,198 @@
+"""All services, or some, in one process on one machine: SQLite log and state, file objects.
+
+The services are built by the same `build(settings, platform)` as in production; only what the
+platform is made of differs. No transaction spans the log and a service's state, as with Kafka.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from hilum import telemetry
+from hilum.errors import Rejected
+from hilum.eventlog.sqlite import SqliteEventLog
+from hilum.hosting import Platform, Readiness, Service, cancel_on_signals, host
+from hilum.http import HttpService, application
+from hilum.objects.files import FileObjects
+from hilum.site import Site, load_site
+from hilum.store.sql import SqlStore, open_sqlite
+
+_LOG = logging.getLogger(__name__)
+
+SERVICES = ("ingest", "imaging", "workflow", "inference", "integration", "ledger", "oversight")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `hilum serve` is told. A port of 0 takes a free one; None leaves it to the service's settings."""
+
+    state: Path = Path("hilum-data")
+    config: Path | None = None
+    mllp_port: int | None = None
+    dicom_port: int | None = None
+    grpc_port: int | None = None
+    http_port: int | None = None
+    otlp_endpoint: str | None = None
+    services: tuple[str, ...] = SERVICES
+    packages_folder: Path | None = None
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # service -> settings, for tests
+
+
+@dataclass(frozen=True)
+class Running:
+    """A system that is ready, and where it listens."""
+
+    site: Site
+    services: dict[str, Service]
+    http_port: int
+    hosting: "asyncio.Task[None]"
+
+    @property
+    def mllp_port(self) -> int:
+        return self._port("ingest", "mllp_port")
+
+    @property
+    def grpc_port(self) -> int:
+        return self._port("ingest", "grpc_port")
+
+    @property
+    def dicom_port(self) -> int:
+        return self._port("imaging", "dicom_port")
+
+    @property
+    def inference_grpc_port(self) -> int:
+        return self._port("inference", "grpc_port")
+
+    @property
+    def ledger_grpc_port(self) -> int:
+        return self._port("ledger", "grpc_port")
+
+    def _port(self, service: str, name: str) -> int:
+        return int(getattr(self.services[service], name))
+
+
+def packages_folder() -> Path:
+    """Where the model packages are: HILUM_MODELS, else beside the source, else inside the distribution."""
+    told = os.environ.get("HILUM_MODELS")
+    if told:
+        return Path(told)
+    beside = Path(__file__).resolve().parents[2] / "models"
+    return beside if beside.is_dir() else Path(str(files("hilum"))) / "models"
+
+
+def open_platform(options: Options, site: Site) -> tuple[Platform, SqliteEventLog]:
+    log = SqliteEventLog(options.state / "log.db")
+    log.open()
+    objects_folder = options.state / "objects"
+
+    def open_store(service: str, tables: sa.MetaData) -> SqlStore:
+        return open_sqlite(options.state / "state" / f"{service}.db", tables)
+
+    platform = Platform(
+        site=site,
+        log=log,
+        objects=FileObjects(objects_folder),
+        objects_folder=objects_folder,
+        open_store=open_store,
+        packages_folder=options.packages_folder or packages_folder(),
+    )
+    return platform, log
+
+
+def build_services(options: Options, platform: Platform) -> list[Service]:
+    """Each service by its own `build`. Raises `Rejected` that lists every fault of every service's settings."""
+    built: list[Service] = []
+    faults: list[str] = []
+    for name in options.services:
+        module = import_module(f"hilum.{name}.service")
+        try:
+            settings = module.Settings(**_told(options, name, module.Settings))
+            built.append(module.build(settings, platform))
+        except ValidationError as error:
+            faults += [f"{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        except Rejected as error:
+            faults.append(f"{name}: {error.text}")
+    if faults:
+        raise Rejected("settings", "\n".join(faults))
+    return built
+
+
+def _told(options: Options, service: str, settings: Any) -> dict[str, Any]:
+    """The command line's ports and folders, for those settings that the service has."""
+    told: dict[str, Any] = {"state_folder": options.state}
+    if service == "ingest":
+        told |= {"mllp_port": options.mllp_port, "grpc_port": options.grpc_port}
+    elif service == "imaging":
+        told["dicom_port"] = options.dicom_port
+    elif options.grpc_port == 0:
+        told["grpc_port"] = 0
+    told |= options.overrides.get(service, {})
+    return {name: value for name, value in told.items() if value is not None and name in settings.model_fields}
+
+
+@asynccontextmanager
+async def running(options: Options) -> AsyncIterator[Running]:
+    """Start, wait until every service is ready, and drain at the end. Raises `Rejected` with every bad setting."""
+    site = load_site(options.config) if options.config else Site(site="hilum")
+    provider = telemetry.configure(
+        "hilum" if len(options.services) > 1 else options.services[0],
+        options.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    )
+    platform, log = open_platform(options, site)
+    try:
+        services = build_services(options, platform)
+        readiness = Readiness([*(service.name for service in services), HttpService.name])
+        http = HttpService(
+            application(readiness), "127.0.0.1", 8080 if options.http_port is None else options.http_port
+        )
+        hosting = asyncio.create_task(host([*services, http], readiness))
+        try:
+            await _ready_or_failed(readiness, hosting)
+            yield Running(site, {service.name: service for service in services}, http.port, hosting)
+        finally:
+            hosting.cancel()
+            with suppress(asyncio.CancelledError):
+                await hosting
+    finally:
+        log.close()
+        if provider is not None:
+            provider.shutdown()
+
+
+async def _ready_or_failed(readiness: Readiness, hosting: "asyncio.Task[None]") -> None:
+    ready = asyncio.create_task(readiness.wait())
+    await asyncio.wait({ready, hosting}, return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        ready.cancel()
+        hosting.result()
+
+
+async def run(options: Options, started: Callable[[Running], None] = lambda _running: None) -> None:
+    """`hilum serve`: until SIGTERM or SIGINT, which drain. A service that fails ends the process with its error."""
+    main = asyncio.current_task()
+    assert main is not None
+    cancel_on_signals(main)
+    with suppress(asyncio.CancelledError):
+        async with running(options) as system:
+            started(system)
+            await asyncio.shield(system.hosting)
+
+
+def names_of(told: Sequence[str]) -> tuple[str, ...]:
+    """`all`, or names of services. Raises `Rejected` that names the ones there are."""
+    if list(told) == ["all"]:
+        return SERVICES
+    unknown = [name for name in told if name not in SERVICES]
+    if unknown:
+        raise Rejected("service", f"no service {', '.join(unknown)}; there are all, {', '.join(SERVICES)}")
+    return tuple(told)

@@ -1,0 +1,65 @@
+"""The HTTP port of a process: /livez, /readyz and /metrics, for orchestrators and Prometheus."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from hilum.errors import Unavailable
+from hilum.hosting import Readiness
+
+
+def application(readiness: Readiness) -> Starlette:
+    """livez: the event loop turns. readyz: 200 once every service is ready, else 503 with those that are not."""
+
+    async def livez(_request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_request: Request) -> Response:
+        waiting = readiness.waiting
+        return JSONResponse({"ready": not waiting, "waiting": waiting}, status_code=503 if waiting else 200)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the host's business: it drains every service, this server among them."""
+        yield
+
+
+class HttpService:
+    """`hilum.hosting.Service`; ``port`` is the bound one after ready."""
+
+    name = "http"
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="off")
+        self._server = _Server(config)
+        self.port = port
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        task = asyncio.create_task(self._server.serve())
+        try:
+            while not self._server.started:
+                if task.done():
+                    task.result()
+                    raise Unavailable("http_port", "the HTTP port cannot be bound")
+                await asyncio.sleep(0.02)
+            self.port = self._server.servers[0].sockets[0].getsockname()[1]
+            ready()
+            await asyncio.shield(task)
+        finally:
+            self._server.should_exit = True
+            await task
