@@ -7,11 +7,14 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,12 +28,19 @@ TRACER = trace.get_tracer("hilum")
 def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
     """Export traces to ``otlp_endpoint`` (OTLP over gRPC, ``host:port``); without one, tracing costs nothing."""
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    _expose_metrics()
     if not otlp_endpoint:
         return None
     provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "hilum"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
     return provider
+
+
+@cache
+def _expose_metrics() -> None:
+    """Once a process: what is counted through opentelemetry-api shows at /metrics (`hilum.http`)."""
+    metrics.set_meter_provider(MeterProvider(metric_readers=[PrometheusMetricReader()]))
 
 
 def headers_of_current_context() -> dict[str, str]:
