@@ -1,0 +1,10 @@
+"""DICOM's own grammar: facts, pixels, statuses, a storage SCU. No workflow lives here."""
+
+import logging
+
+from pydicom import config
+
+# Both would quote element values, which may identify a patient: a value outside its VR's rules is
+# judged where it is used, and the library's own log lines stay off.
+config.settings.reading_validation_mode = config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
