@@ -9,7 +9,7 @@ import pytest
 import hilum
 
 PACKAGE = Path(hilum.__file__).parent
-OUTER = {"hosting", "adapters", "simulator", "cli"}  # folders or modules; all else takes Clock and Ids
+OUTER = {"hosting", "http", "adapters", "simulator", "cli"}  # folders or modules; all else takes Clock and Ids
 FORBIDDEN = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep")),
     *(f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")),
