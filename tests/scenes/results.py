@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hilum.integration.domain.case import AssignedId, Authority, CaseState, Order, Patient, SourceInstance
+from hilum.integration.domain.case import AssignedId, CaseState, Order, Patient
 from hilum.integration.domain.result import (
     Algorithm,
     AlgorithmResult,
@@ -13,6 +13,7 @@ from hilum.integration.domain.result import (
     Finding,
     Localisation,
     Output,
+    SourceImage,
     State,
     Use,
 )
@@ -21,16 +22,20 @@ NOW = datetime(2026, 3, 29, 9, 30, 0, tzinfo=UTC)
 STUDY_UID = "2.25.1234567890123456789012345678901234567"
 SERIES_UID = f"{STUDY_UID}.1"[:64]
 SOP_UID = f"{STUDY_UID}.1.1"[:64]
-MRN = Authority("HILUMTEST", "1.3.6.1.4.1.21367.13.20.1000", "ISO")
-ACCESSIONS = Authority("RIS", "1.3.6.1.4.1.21367.13.22.1", "ISO")
+MRN = "1.3.6.1.4.1.21367.13.20.1000"
+ACCESSIONS = "1.3.6.1.4.1.21367.13.22.1"
 
 ORM_SEGMENTS = (
+    "MSH|^~\\&|RIS|NORTH|HILUM|NORTH|20260329095900+0200||ORM^O01^ORM_O01|MSG00077|P|2.5.1",
     "PID|1||PAT-001^^^HILUMTEST&1.3.6.1.4.1.21367.13.20.1000&ISO^MR||Testperson^Ada^^^||19610503|F|||1 Ward Way^^Town",
     "PV1|1|I|WARD7^4^B||||1234^Adams^Douglas|||||||||||V001",
     "ORC|NW|PL-77^PLACER|FI-88^FILLER||SC||1^^^20260329100000+0200^^R||20260329095900|||1234^Adams^Douglas",
-    "OBR|1|PL-77^PLACER|FI-88^FILLER|XRCH^Chest X-ray^LOCAL|||||||||Dyspnoea|||||ACC-1001|RP-1|SPS-1||||DX|||1^^^20260329100000+0200^^R",
+    "OBR|1|PL-77^PLACER|FI-88^FILLER|XRCH^Chest X-ray^LOCAL|||||||||Dyspnoea|||||ACC-1001|RP-1|SPS-1||||DX|||"
+    "1^^^20260329100000+0200^^R",
     f"ZDS|{STUDY_UID}^100^Application^DICOM",
 )
+
+ORM = ("\r".join(ORM_SEGMENTS) + "\r").encode()
 
 PNEUMOTHORAX = Concept("http://snomed.info/sct", "36118008", "Pneumothorax")
 
@@ -72,28 +77,28 @@ def make_absent(**changes: Any) -> Finding:
 
 def make_result(*findings: Finding, **changes: Any) -> AlgorithmResult:
     result = AlgorithmResult(
+        result_id="result-1",
         case_id="case-1",
         revision=1,
         algorithm=make_algorithm(),
         findings=findings or (make_finding(),),
         started_at=datetime(2026, 3, 29, 9, 29, 50, tzinfo=UTC),
         completed_at=datetime(2026, 3, 29, 9, 29, 58, tzinfo=UTC),
-        analysed=(SOP_UID,),
+        inputs=(SourceImage(SOP_UID, "1.2.840.10008.5.1.4.1.1.1.1", SERIES_UID),),
     )
     return replace(result, **changes)
 
 
 def make_order(**changes: Any) -> Order:
     order = Order(
-        placer_order_number=AssignedId("PL-77", Authority("PLACER")),
-        filler_order_number=AssignedId("FI-88", Authority("FILLER")),
+        placer_order_number=AssignedId("PL-77", "PLACER"),
+        filler_order_number=AssignedId("FI-88", "FILLER"),
         accession_number=AssignedId("ACC-1001", ACCESSIONS),
         requested_procedure_id="RP-1",
         procedure_code=("XRCH", "Chest X-ray", "LOCAL"),
         priority="R",
-        structure="ORM_O01",
-        version_id="2.5.1",
-        segments=ORM_SEGMENTS,
+        message_type="ORM^O01",
+        source_message=ORM,
     )
     return replace(order, **changes)
 
@@ -104,12 +109,11 @@ def make_case(**changes: Any) -> CaseState:
         version=3,
         site="north",
         study_instance_uid=STUDY_UID,
-        patient=Patient((AssignedId("PAT-001", MRN),), "Testperson^Ada", "19610503", "F"),
+        patient=Patient((AssignedId("PAT-001", MRN, "MR"),), "Testperson", "Ada", "19610503", "F"),
         orders=(make_order(),),
-        instances=(SourceInstance("1.2.840.10008.5.1.4.1.1.1.1", SOP_UID, SERIES_UID, "DX"),),
+        instance_count=1,
         modality="DX",
-        study_description="Chest PA",
-        study_datetime=datetime(2026, 3, 29, 9, 20, 0, tzinfo=UTC),
+        study_time=datetime(2026, 3, 29, 9, 20, 0, tzinfo=UTC),
         images_complete_at=datetime(2026, 3, 29, 9, 29, 40, tzinfo=UTC),
         observed_at=NOW,
     )

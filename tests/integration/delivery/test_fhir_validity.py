@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from peers.fhir_validator import FhirValidator
-from scenes.results import make_absent, make_algorithm, make_case, make_finding, make_result
 
 from hilum.integration.adapters.fhir_rendering import FhirSite, render_report
 from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.result import AlgorithmResult, State
+from peers.fhir_validator import FhirValidator
+from scenes.results import make_absent, make_algorithm, make_case, make_finding, make_result
 
 pytestmark = pytest.mark.peers
 
@@ -25,10 +25,17 @@ VARIANTS = {
     "partial": (make_result(partial=True), make_case()),
     "no probability": (make_result(make_finding(probability=None, threshold=None)), make_case()),
     "no order": (make_result(), make_case(orders=())),
-    "no study time": (make_result(), make_case(study_datetime=None, study_description="")),
+    "no study time": (make_result(), make_case(study_time=None)),
     "no notice": (make_result(algorithm=make_algorithm(notice="")), make_case()),
-    "no instances": (replace(make_result(), analysed=()), make_case(instances=())),
+    "no instances": (replace(make_result(), inputs=()), make_case(instance_count=0)),
 }
+
+
+@pytest.mark.timeout(300)
+def test_a_created_patient_is_valid(fhir_validator: FhirValidator) -> None:
+    bundle = render_report(make_result(), make_case(), SITE, None)
+    resources = [json.dumps(entry["resource"]) for entry in json.loads(bundle)["entry"]]
+    assert fhir_validator.errors([bundle.decode(), *resources]) == []
 
 
 @pytest.mark.timeout(300)

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from scenes.results import STUDY_UID, make_absent, make_algorithm, make_case, make_finding, make_order, make_result
 
 from hilum.fhir import systems
 from hilum.integration.adapters.fhir_rendering import FhirSite, read_back_targets, render_report
-from hilum.integration.domain.case import AssignedId, Authority, CaseState
+from hilum.integration.domain.case import AssignedId, CaseState, Patient
 from hilum.integration.domain.result import AlgorithmResult
+from scenes.results import STUDY_UID, make_absent, make_algorithm, make_case, make_finding, make_order, make_result
 
 SITE = FhirSite("Northern Teaching Hospital", {"RISX": "https://ris.example.org/accession"})
 
@@ -98,12 +98,12 @@ def test_another_model_version_is_another_device_and_report() -> None:
 @pytest.mark.parametrize(
     ("authority", "system"),
     [
-        (Authority("RIS", "1.2.3", "ISO"), "urn:oid:1.2.3"),
-        (Authority("RISX", "1.2.3", "ISO"), "https://ris.example.org/accession"),
-        (Authority("NOBODY"), None),
+        ("1.2.3", "urn:oid:1.2.3"),
+        ("RISX", "https://ris.example.org/accession"),
+        ("NOBODY", "urn:hilum:accession"),
     ],
 )
-def test_the_accession_carries_the_system_of_its_issuer(authority: Authority, system: str | None) -> None:
+def test_the_accession_carries_the_system_of_its_issuer(authority: str, system: str) -> None:
     case = make_case(orders=(make_order(accession_number=AssignedId("ACC-9", authority)),))
     identifier = resource("DiagnosticReport", case=case)["basedOn"][0]["identifier"]
     assert identifier["value"] == "ACC-9"
@@ -125,3 +125,22 @@ def test_read_back_names_each_resource_that_was_put() -> None:
     targets = read_back_targets(render_report(make_result(), make_case(), SITE, "Patient/7"))
     assert [kind for kind, _ in targets] == ["Observation", "DiagnosticReport"]
     assert all(value.startswith(systems.RESULT_IDENTIFIER) for _, value in targets)
+
+
+def test_a_patient_is_created_only_where_none_was_found() -> None:
+    bundle = json.loads(render_report(make_result(), make_case(), SITE, None))
+    first = bundle["entry"][0]
+    assert first["request"] == {
+        "method": "POST",
+        "url": "Patient",
+        "ifNoneExist": "identifier=urn:oid:1.3.6.1.4.1.21367.13.20.1000|PAT-001",
+    }
+    assert first["resource"]["birthDate"] == "1961-05-03"
+    assert bundle["entry"][-2]["resource"]["subject"]["reference"] == first["fullUrl"]
+    assert "Patient" not in {e["resource"]["resourceType"] for e in entries()}
+
+
+def test_the_medical_record_number_is_asked_for_first() -> None:
+    ids = (AssignedId("V-1", "1.2.9", "VN"), AssignedId("M-1", "1.2.8", "MR"))
+    case = make_case(patient=Patient(ids))
+    assert SITE.patient_tokens(case.patient)[0] == ("urn:oid:1.2.8", "M-1")

@@ -1,10 +1,10 @@
 """The intended use gates output by code."""
 
 import pytest
-from scenes.results import make_absent, make_algorithm, make_finding, make_result
 
 from hilum.integration.domain.intended_use import permitted, refusal, statable
 from hilum.integration.domain.result import Output, State, Use
+from scenes.results import make_absent, make_algorithm, make_finding, make_result
 
 
 def test_triage_yields_a_priority_and_a_notification_whatever_it_declares() -> None:

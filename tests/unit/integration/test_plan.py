@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from scenes.results import NOW, make_absent, make_algorithm, make_case, make_finding, make_result
-
-from hilum.integration.domain.case import CaseState, ReportStatus
+from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.plan import Delivery, Destination, Kind, Peer, Release, Standing, Strategy, plan
 from hilum.integration.domain.priority import Ratchet
 from hilum.integration.domain.result import AlgorithmResult, Output, Use
+from scenes.results import NOW, make_absent, make_algorithm, make_case, make_finding, make_result
 
 SITE = (Destination("pacs", Peer.PACS), Destination("ehr", Peer.EHR), Destination("ris", Peer.RIS))
 
@@ -30,7 +29,7 @@ def test_a_positive_goes_everywhere_and_the_priority_first() -> None:
     rows = plan(make_result(), make_case(), SITE, {}, NOW)
     assert [row.kind for row in rows] == [
         Kind.PRIORITY,
-        Kind.REPORT,
+        Kind.DIAGNOSTIC_REPORT,
         Kind.STRUCTURED_REPORT,
         Kind.SECONDARY_CAPTURE,
     ]
@@ -38,9 +37,9 @@ def test_a_positive_goes_everywhere_and_the_priority_first() -> None:
 
 
 def test_a_final_report_suppresses_the_priority_never_the_finding() -> None:
-    rows = planned(case=make_case(report=ReportStatus.FINAL))
+    rows = planned(case=make_case(report_status="F"))
     assert codes(rows)[Kind.PRIORITY] == "report_final"
-    assert rows[Kind.REPORT].standing is Standing.DUE
+    assert rows[Kind.DIAGNOSTIC_REPORT].standing is Standing.DUE
     assert rows[Kind.STRUCTURED_REPORT].standing is Standing.DUE
 
 
@@ -48,7 +47,7 @@ def test_a_negative_is_stated_but_neither_raised_nor_drawn() -> None:
     rows = planned(make_result(make_absent()))
     assert codes(rows) == {
         Kind.PRIORITY: "nothing_to_raise",
-        Kind.REPORT: None,
+        Kind.DIAGNOSTIC_REPORT: None,
         Kind.STRUCTURED_REPORT: None,
         Kind.SECONDARY_CAPTURE: "no_image_marked",
     }
@@ -58,7 +57,7 @@ def test_triage_only_raises() -> None:
     rows = planned(make_result(algorithm=make_algorithm(Use.TRIAGE)))
     assert codes(rows) == {
         Kind.PRIORITY: None,
-        Kind.REPORT: "use_forbids_finding",
+        Kind.DIAGNOSTIC_REPORT: "use_forbids_finding",
         Kind.STRUCTURED_REPORT: "use_forbids_finding",
         Kind.SECONDARY_CAPTURE: "use_forbids_finding",
     }
@@ -66,7 +65,7 @@ def test_triage_only_raises() -> None:
 
 def test_a_negative_is_not_stated_where_absent_is_not_declared() -> None:
     algorithm = make_algorithm(outputs=frozenset(Output) - {Output.ABSENT})
-    assert codes(planned(make_result(make_absent(), algorithm=algorithm)))[Kind.REPORT] == "nothing_to_state"
+    assert codes(planned(make_result(make_absent(), algorithm=algorithm)))[Kind.DIAGNOSTIC_REPORT] == "nothing_to_state"
 
 
 def test_nothing_is_drawn_without_leave_for_marks() -> None:
@@ -93,11 +92,11 @@ def test_a_conflict_of_identity_holds_everything() -> None:
 
 def test_a_destination_may_wait_for_acceptance() -> None:
     rows = planned(destinations=(Destination("ehr", Peer.EHR, release=Release.ON_ACCEPTANCE),))
-    assert rows[Kind.REPORT].standing is Standing.HELD
+    assert rows[Kind.DIAGNOSTIC_REPORT].standing is Standing.HELD
 
 
 def test_an_order_message_needs_an_order() -> None:
-    destination = Destination("ris", Peer.RIS, Strategy.ORM_XO)
+    destination = Destination("ris", Peer.RIS, Strategy.ORM)
     assert codes(planned(case=make_case(orders=()), destinations=(destination,)))[Kind.PRIORITY] == "no_order"
 
 

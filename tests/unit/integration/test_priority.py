@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from scenes.results import NOW, make_absent, make_case, make_finding, make_order, make_result
 
 from hilum.integration.domain import priority
-from hilum.integration.domain.case import CaseState, ReportStatus
+from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.priority import PriorityPolicy, Ratchet, may_raise
 from hilum.integration.domain.result import AlgorithmResult
 from hilum.integration.domain.rule import Rule
+from scenes.results import NOW, make_absent, make_case, make_finding, make_order, make_result
 
 
 def judged(
@@ -53,7 +53,8 @@ def test_the_highest_of_several_findings_is_proposed() -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"report": ReportStatus.FINAL}, priority.REPORT_FINAL),
+        ({"report_status": "F"}, priority.REPORT_FINAL),
+        ({"report_status": "C"}, priority.REPORT_FINAL),
         ({"being_read": True}, priority.BEING_READ),
         ({"cancelled": True}, priority.CANCELLED),
         ({"useful_until": {"pneumothorax-phantom": NOW - timedelta(seconds=1)}}, priority.NO_LONGER_USEFUL),
@@ -69,7 +70,7 @@ def test_suppressed(changes: dict[str, object], rule: Rule) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"report": ReportStatus.PRELIMINARY},
+        {"report_status": "P"},
         {"useful_until": {"pneumothorax-phantom": NOW}},
         {"useful_until": {"another": NOW - timedelta(hours=1)}},
         {"observed_at": NOW - timedelta(seconds=5)},
@@ -87,8 +88,8 @@ def test_a_silent_algorithm_raises_nothing() -> None:
 
 
 def test_a_site_may_count_a_preliminary_report_as_read() -> None:
-    policy = PriorityPolicy(suppress_at_preliminary=True)
-    assert judged(make_case(report=ReportStatus.PRELIMINARY), policy=policy) is priority.REPORT_PRELIMINARY
+    policy = PriorityPolicy(reported=frozenset({"P", "F", "C"}))
+    assert judged(make_case(report_status="P"), policy=policy) is priority.REPORT_FINAL
 
 
 def test_a_site_may_raise_what_is_being_read() -> None:

@@ -6,6 +6,7 @@ and what it writes is preliminary.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.patient import Patient as PatientResource
 from fhir.resources.R4B.provenance import Provenance
 
 from hilum.fhir import systems
@@ -32,10 +34,12 @@ from hilum.integration.adapters.fhir_elements import (
     put,
     urn,
 )
-from hilum.integration.domain.case import AssignedId, Authority, CaseState, SourceInstance
-from hilum.integration.domain.result import Algorithm, AlgorithmResult, Finding, State
+from hilum.integration.domain.case import CaseState, Patient
+from hilum.integration.domain.result import Algorithm, AlgorithmResult, Finding, SourceImage, State
 
+_GENDERS = {"F": "female", "M": "male", "O": "other", "A": "other", "U": "unknown", "N": "unknown"}
 _MOST_ENTITIES = 50
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _VALUES = {
     State.PRESENT: (systems.PRESENT, ("POS", "Positive")),
     State.ABSENT: (systems.ABSENT, ("NEG", "Negative")),
@@ -47,25 +51,33 @@ _VALUES = {
 class FhirSite:
     """How a site names things in FHIR: the system of each assigning authority, and who answers for the results.
 
-    ``current_terminology``: the server knows HL7's terminology as published today, not only as of R4 4.0.1.
+    ``systems`` is by authority. ``current_terminology``: the server knows HL7's terminology as published today, not
+    only as of R4 4.0.1.
     """
 
     organisation: str
     systems: Mapping[str, str] = field(default_factory=dict)
+    patient_system: str = "urn:hilum:patient"
+    accession_system: str = "urn:hilum:accession"
     current_terminology: bool = False
 
-    def system_of(self, authority: Authority) -> str | None:
-        """The URI of an assigning authority: the site's table first, else its OID; None where nobody knows."""
-        named = self.systems.get(authority.key) or self.systems.get(authority.namespace_id)
-        if named is not None:
-            return named
-        return oid_uri(authority.universal_id) if authority.universal_id_type == "ISO" else None
+    def system_of(self, authority: str, default: str) -> str:
+        """The URI of an assigning authority: the site's table, else an OID as it is, else ``default``."""
+        if authority in self.systems:
+            return self.systems[authority]
+        return oid_uri(authority) if _OID.fullmatch(authority) else default
+
+    def patient_tokens(self, patient: Patient) -> tuple[tuple[str, str], ...]:
+        """(system, value) of each identifier, the medical record number first."""
+        ranked = sorted(patient.identifiers, key=lambda i: i.type_code != "MR")
+        return tuple((self.system_of(i.authority, self.patient_system), i.value) for i in ranked if i.value)
 
 
-def render_report(result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str) -> bytes:
+def render_report(result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str | None) -> bytes:
     """The transaction Bundle of ``result`` (already cut down by the intended use), as UTF-8 JSON.
 
-    ``patient_reference`` is the server's own, as in ``Patient/123``: exactly one patient was found before.
+    ``patient_reference`` is the server's own, as in ``Patient/123``: exactly one patient was found before. None: no
+    patient was found and the site lets us create one, by the identifiers of the case, of which there must be one.
     """
     return _Rendering(result, case, site, patient_reference).bundle()
 
@@ -87,9 +99,11 @@ def _scope(result: AlgorithmResult, case: CaseState) -> tuple[str, str, str, str
 class _Rendering:
     """One bundle in the making; what all its entries refer to."""
 
-    def __init__(self, result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str) -> None:
+    def __init__(self, result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str | None) -> None:
         self._result, self._case, self._site = result, case, site
-        self._subject = {"reference": patient_reference}
+        self._creates_patient = patient_reference is None
+        self._patient_url = urn("patient", case.site, *(part for t in site.patient_tokens(case.patient) for part in t))
+        self._subject = {"reference": patient_reference or self._patient_url}
         self._study_url = urn("study", case.study_instance_uid)
         self._device_url = urn("device", result.algorithm.device_uid)
         self._report_url = f"urn:uuid:{report_identifier(result, case)}"
@@ -105,6 +119,9 @@ class _Rendering:
             put(self._report_url, self._report()),
             create(urn("provenance", delivery), self._provenance(), f"_tag={token(systems.DELIVERY_TAG, delivery)}"),
         ]
+        if self._creates_patient:
+            known_as = token(*self._site.patient_tokens(self._case.patient)[0])
+            entries.insert(0, create(self._patient_url, self._patient(), f"identifier={known_as}"))
         bundle = Bundle.model_validate({"type": "transaction", "entry": entries})
         return _dumped(bundle)
 
@@ -117,34 +134,33 @@ class _Rendering:
     def _imaging_study(self) -> Json:
         """R4 13.4, for a server that knows nothing of the study yet; an existing one is left as it is."""
         case = self._case
-        series: dict[str, list[SourceInstance]] = {}
-        for instance in case.instances:
-            series.setdefault(instance.series_instance_uid, []).append(instance)
+        modality = coding(systems.DCM, case.modality or "OT")
+        series: dict[str, list[SourceImage]] = {}
+        for image in self._result.inputs:
+            series.setdefault(image.series_instance_uid, []).append(image)
         content: Json = {
             "identifier": [{"system": systems.DICOM_UID, "value": oid_uri(case.study_instance_uid)}],
             "status": "available",
             "subject": self._subject,
             "basedOn": self._based_on(),
-            "started": instant(case.study_datetime),
-            "modality": [coding(systems.DCM, case.modality)] if case.modality else None,
-            "numberOfSeries": len(series),
-            "numberOfInstances": len(case.instances),
-            "description": case.study_description or None,
+            "started": instant(case.study_time),
+            "modality": [modality],
+            "numberOfInstances": case.instance_count or None,
             "series": [
                 {
                     "uid": uid,
-                    "modality": coding(systems.DCM, instances[0].modality or case.modality or "OT"),
-                    "numberOfInstances": len(instances),
+                    "modality": modality,
                     "instance": [
                         {
-                            "uid": instance.sop_instance_uid,
-                            "sopClass": {"system": "urn:ietf:rfc:3986", "code": oid_uri(instance.sop_class_uid)},
+                            "uid": image.sop_instance_uid,
+                            "sopClass": {"system": "urn:ietf:rfc:3986", "code": oid_uri(image.sop_class_uid)},
                         }
-                        for instance in instances
+                        for image in images
                     ],
                 }
-                for uid, instances in series.items()
-            ],
+                for uid, images in series.items()
+            ]
+            or None,
         }
         accession = self._accession()
         if accession is not None:
@@ -167,7 +183,7 @@ class _Rendering:
                 "category": [concept(systems.OBSERVATION_CATEGORY, "imaging", "Imaging")],
                 "code": concept(finding.concept.system, finding.concept.code, finding.concept.display),
                 "subject": self._subject,
-                "effectiveDateTime": instant(self._case.study_datetime or result.started_at),
+                "effectiveDateTime": instant(self._case.study_time or result.started_at),
                 "issued": instant(result.completed_at),
                 "valueCodeableConcept": concept(*value),
                 "interpretation": [concept(systems.OBSERVATION_INTERPRETATION, code, display)],
@@ -206,7 +222,7 @@ class _Rendering:
                     "text": f"AI analysis: {procedure[1]}" if procedure and procedure[1] else "AI analysis",
                 },
                 "subject": self._subject,
-                "effectiveDateTime": instant(case.study_datetime or result.started_at),
+                "effectiveDateTime": instant(case.study_time or result.started_at),
                 "issued": instant(result.completed_at),
                 "result": [{"reference": self._url(finding)} for finding in result.findings],
                 "imagingStudy": [{"reference": self._study_url}],
@@ -218,7 +234,6 @@ class _Rendering:
         """R4 6.3: which device made these resources, from what, when and on whose behalf."""
         result = self._result
         targets = [self._report_url, *(self._url(f) for f in result.findings), self._device_url]
-        images = result.analysed or tuple(i.sop_instance_uid for i in self._case.instances)
         return checked(
             Provenance,
             {
@@ -244,9 +259,11 @@ class _Rendering:
                     *(
                         {
                             "role": "source",
-                            "what": {"identifier": {"system": systems.DICOM_UID, "value": oid_uri(uid)}},
+                            "what": {
+                                "identifier": {"system": systems.DICOM_UID, "value": oid_uri(image.sop_instance_uid)}
+                            },
                         }
-                        for uid in images[:_MOST_ENTITIES]
+                        for image in result.inputs[:_MOST_ENTITIES]
                     ),
                 ],
             },
@@ -271,12 +288,25 @@ class _Rendering:
 
     def _accession(self) -> Json | None:
         """The accession number as R4 carries it: an identifier of type ACSN."""
-        number: AssignedId | None = self._case.accession_number
+        number = self._case.accession_number
         if number is None or not number.value:
             return None
-        number_of = {"type": concept(systems.V2_0203, "ACSN", "Accession ID"), "value": number.value}
-        system = self._site.system_of(number.authority)
-        return {**number_of, "system": system} if system else number_of
+        system = self._site.system_of(number.authority, self._site.accession_system)
+        return {"type": concept(systems.V2_0203, "ACSN", "Accession ID"), "system": system, "value": number.value}
+
+    def _patient(self) -> Json:
+        """R4 8.1, for a site that lets us create a patient that its EHR does not know."""
+        patient = self._case.patient
+        names = {"family": patient.family_name, "given": [patient.given_name] if patient.given_name else None}
+        return checked(
+            PatientResource,
+            {
+                "identifier": [{"system": s, "value": v} for s, v in self._site.patient_tokens(patient)],
+                "name": [{k: v for k, v in names.items() if v}] if any(names.values()) else None,
+                "gender": _GENDERS.get(patient.sex),
+                "birthDate": _date(patient.birth_date),
+            },
+        )
 
 
 def device(algorithm: Algorithm) -> Json:
@@ -299,6 +329,10 @@ def device(algorithm: Algorithm) -> Json:
     )
 
 
+def _image_identifier(image: SourceImage) -> Json:
+    return {"system": systems.DICOM_UID, "value": oid_uri(image.sop_instance_uid)}
+
+
 def _components(finding: Finding) -> list[Json] | None:
     parts: list[Json] = []
     if finding.probability is not None:
@@ -313,6 +347,14 @@ def _components(finding: Finding) -> list[Json] | None:
 def _dumped(bundle: Bundle) -> bytes:
     content = bundle.model_dump(mode="json")
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _date(digits: str) -> str | None:
+    """A FHIR date of YYYY, YYYYMM or YYYYMMDD; anything else is left out."""
+    text = digits[:8]
+    if not text.isdigit() or len(text) not in (4, 6, 8):
+        return None
+    return "-".join(part for part in (text[:4], text[4:6], text[6:8]) if part)
 
 
 def read_back_targets(bundle: bytes) -> Sequence[tuple[str, str]]:

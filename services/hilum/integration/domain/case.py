@@ -3,45 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-
-
-class ReportStatus(StrEnum):
-    """How far the human report has come (HL7 v2 OBR-25, FHIR DiagnosticReport.status)."""
-
-    NONE = "none"
-    PRELIMINARY = "preliminary"
-    FINAL = "final"
-
-
-@dataclass(frozen=True)
-class Authority:
-    """An assigning authority (HL7 v2 HD): namespace, universal ID and its type."""
-
-    namespace_id: str = ""
-    universal_id: str = ""
-    universal_id_type: str = ""
-
-    @property
-    def key(self) -> str:
-        """The universal ID where there is one, else the namespace: what a site's table of systems is keyed by."""
-        return self.universal_id or self.namespace_id
 
 
 @dataclass(frozen=True)
 class AssignedId:
-    """An identifier that means something only together with whoever assigned it (HL7 v2 CX, EI)."""
+    """An identifier that means something only together with whoever assigned it (HL7 v2 CX, EI).
+
+    ``authority`` is the assigner's namespace or universal ID; ``type_code`` is of table 0203.
+    """
 
     value: str
-    authority: Authority = Authority()
+    authority: str = ""
+    type_code: str = ""
 
 
 @dataclass(frozen=True)
 class Patient:
-    """``name`` is family^given^middle^... (HL7 v2 XPN, DICOM PN); ``birth_date`` is YYYYMMDD or shorter."""
+    """``birth_date`` is YYYYMMDD or shorter; ``sex`` is of table 0001."""
 
     identifiers: tuple[AssignedId, ...] = ()
-    name: str = ""
+    family_name: str = ""
+    given_name: str = ""
     birth_date: str = ""
     sex: str = ""
 
@@ -50,8 +32,8 @@ class Patient:
 class Order:
     """The latest known state of one order.
 
-    ``segments`` are the order's own segments as last received (MSH excluded), so that an XO can echo every field.
-    ``priority`` is the code of TQ1-9 or ORC-7.6 (table 0485), empty where the order gave none.
+    ``source_message`` is the message as last received, so that an XO can send back every field of it; ``ordinal`` is
+    the order's place among the message's order groups. ``priority`` is of table 0485, empty where none was given.
     """
 
     placer_order_number: AssignedId | None = None
@@ -60,28 +42,17 @@ class Order:
     requested_procedure_id: str = ""
     procedure_code: tuple[str, str, str] | None = None
     priority: str = ""
-    structure: str = ""
-    version_id: str = "2.5.1"
-    character_set: str = ""
-    segments: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SourceInstance:
-    """One image that was analysed."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    modality: str = ""
-    object_key: str = ""
+    message_type: str = ""
+    source_message: bytes = b""
+    ordinal: int = 0
 
 
 @dataclass(frozen=True)
 class CaseState:
     """One study and all that bears on whether a result about it may still be sent.
 
-    ``version`` grows with every change; ``observed_at`` is when this projection last heard from workflow.
+    ``version`` grows with every change; ``observed_at`` is when this projection was last known to be up to date.
+    ``report_status`` is of table 0123, empty while there is no report; ``useful_until`` is by algorithm.
     """
 
     case_id: str
@@ -90,12 +61,11 @@ class CaseState:
     study_instance_uid: str
     patient: Patient
     orders: tuple[Order, ...] = ()
-    instances: tuple[SourceInstance, ...] = ()
+    instance_count: int = 0
     modality: str = ""
-    study_description: str = ""
-    study_datetime: datetime | None = None
+    study_time: datetime | None = None
     images_complete_at: datetime | None = None
-    report: ReportStatus = ReportStatus.NONE
+    report_status: str = ""
     being_read: bool = False
     cancelled: bool = False
     conflict: str = ""
@@ -109,4 +79,5 @@ class CaseState:
 
     @property
     def accession_number(self) -> AssignedId | None:
-        return self.order.accession_number if self.order else None
+        numbers = [order.accession_number for order in self.orders if order.accession_number]
+        return numbers[0] if numbers else None

@@ -25,17 +25,17 @@ class Kind(StrEnum):
     """What is delivered."""
 
     PRIORITY = "priority"
-    REPORT = "report"
+    DIAGNOSTIC_REPORT = "diagnostic_report"
     STRUCTURED_REPORT = "structured_report"
     SECONDARY_CAPTURE = "secondary_capture"
 
 
 class Strategy(StrEnum):
-    """How a priority reaches the RIS: P3, P1 and P2 of the site strategies."""
+    """How a priority reaches the RIS: an ORU finding (P3), an ORM^O01 XO (P1), an OMI^O23 XO (P2)."""
 
     ORU = "oru"
-    ORM_XO = "orm_xo"
-    OMI_XO = "omi_xo"
+    ORM = "orm"
+    OMI = "omi"
 
 
 class Release(StrEnum):
@@ -55,10 +55,10 @@ class Standing(StrEnum):
 
 _KINDS = {
     Peer.RIS: (Kind.PRIORITY,),
-    Peer.EHR: (Kind.REPORT,),
+    Peer.EHR: (Kind.DIAGNOSTIC_REPORT,),
     Peer.PACS: (Kind.STRUCTURED_REPORT, Kind.SECONDARY_CAPTURE),
 }
-_URGENCY = {Kind.PRIORITY: 0, Kind.REPORT: 1, Kind.STRUCTURED_REPORT: 2, Kind.SECONDARY_CAPTURE: 3}
+_URGENCY = {Kind.PRIORITY: 0, Kind.DIAGNOSTIC_REPORT: 1, Kind.STRUCTURED_REPORT: 2, Kind.SECONDARY_CAPTURE: 3}
 
 NOTHING_TO_STATE = Rule("nothing_to_state", "The intended use leaves nothing that may be stated.")
 NO_IMAGE_MARKED = Rule("no_image_marked", "No finding is present with a place on an image: there is nothing to draw.")

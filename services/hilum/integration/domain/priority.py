@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hilum.integration.domain.case import CaseState, ReportStatus
+from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.result import AlgorithmResult, State
 from hilum.integration.domain.rule import Rule
 
@@ -16,8 +16,7 @@ _RANK = {"": 0, "R": 1, "A": 2, "S": 3}
 RAISING = ("S", "A")
 
 NOTHING_TO_RAISE = Rule("nothing_to_raise", "No finding that asks for a priority is present.")
-REPORT_FINAL = Rule("report_final", "The report is final: re-ranking the study would help nobody.")
-REPORT_PRELIMINARY = Rule("report_preliminary", "A preliminary report exists and the site counts that as read.")
+REPORT_FINAL = Rule("report_final", "The study is reported, as the site counts it: re-ranking would help nobody.")
 BEING_READ = Rule("being_read", "The study is open at a reader.")
 NO_LONGER_USEFUL = Rule("no_longer_useful", "The time in which this priority helps has passed.")
 SILENT = Rule("algorithm_silent", "The algorithm runs silently: its results are recorded, not sent.")
@@ -31,11 +30,15 @@ CANCELLED = Rule("cancelled", "The order was cancelled.")
 
 @dataclass(frozen=True)
 class PriorityPolicy:
-    """A site's choices. ``overwrites``: the ordering priorities that an XO may replace."""
+    """A site's choices.
+
+    ``overwrites``: the ordering priorities that an XO may replace. ``reported``: the report statuses (table 0123)
+    that count as read; residents' preliminaries (P) only where the site says so.
+    """
 
     max_staleness: timedelta = timedelta(seconds=5)
     respect_being_read: bool = True
-    suppress_at_preliminary: bool = False
+    reported: frozenset[str] = frozenset({"F", "C", "X"})
     overwrites: frozenset[str] = frozenset({"", "R"})
 
 
@@ -99,10 +102,8 @@ def _rules(
         return
     if case.cancelled:
         yield CANCELLED
-    if case.report is ReportStatus.FINAL:
+    if case.report_status and case.report_status in policy.reported:
         yield REPORT_FINAL
-    if case.report is ReportStatus.PRELIMINARY and policy.suppress_at_preliminary:
-        yield REPORT_PRELIMINARY
     if case.being_read and policy.respect_being_read:
         yield BEING_READ
     until = case.useful_until.get(result.algorithm.name)

@@ -93,9 +93,20 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class SourceImage:
+    """One image that was analysed, and where its file is."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    object_key: str = ""
+
+
+@dataclass(frozen=True)
 class AlgorithmResult:
     """One run of one algorithm on one content of a case; a rerun on new content has a higher ``revision``."""
 
+    result_id: str
     case_id: str
     revision: int
     algorithm: Algorithm
@@ -104,4 +115,4 @@ class AlgorithmResult:
     completed_at: datetime
     silent: bool = False
     partial: bool = False
-    analysed: tuple[str, ...] = ()
+    inputs: tuple[SourceImage, ...] = ()
