@@ -163,11 +163,12 @@ def _decoded_header(line: bytes, config: AcknowledgementConfig) -> tuple[str, st
         codec = codec_of(names, config.default_charset)
         return line.decode(codec), codec, declared
     except (Rejected, UnicodeDecodeError):
-        return line.decode("ascii", "replace").replace("\ufffd", "?"), "ascii", ""
+        return line.decode("ascii", "replace").replace("\ufffd", " "), "ascii", ""
 
 
 def _printable(text: str) -> str:
-    return text if text.isprintable() else "".join(mark if mark.isprintable() else "?" for mark in text)
+    # A space stands in: it is the one printable character that no message can declare as a delimiter.
+    return text if text.isprintable() else "".join(mark if mark.isprintable() else " " for mark in text)
 
 
 def _trimmed(fields: list[str]) -> list[str]:
