@@ -94,14 +94,19 @@ def train(
             loss = functional.binary_cross_entropy_with_logits(logit, label * 0.98 + 0.01, weights[chosen].unsqueeze(1))
             if masks is not None:
                 target = functional.adaptive_max_pool2d(mask, evidence.shape[2:])
-                loss = loss + functional.binary_cross_entropy_with_logits(evidence, target, pos_weight=torch.tensor(3.0))
+                loss = loss + functional.binary_cross_entropy_with_logits(
+                    evidence, target, pos_weight=torch.tensor(3.0)
+                )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             total += float(loss) * len(chosen)
         note = validate(network) if validate is not None else ""
-        print(f"epoch {epoch + 1}/{epochs} loss {total / len(order):.4f} {note} {time.monotonic() - started:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{epochs} loss {total / len(order):.4f} {note} {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
 
 
 def probabilities(network: EvidenceNet, images: torch.Tensor, normalise: tuple[float, float]) -> np.ndarray:

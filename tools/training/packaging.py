@@ -12,7 +12,7 @@ def write_manifest(package: Path) -> None:
     manifest = package / "model.yaml"
     digest = hashlib.sha256((package / "model.onnx").read_bytes()).hexdigest()
     text = manifest.read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^(\s*sha256:\s*).*$", rf"\g<1>{digest}", text)
+    text = re.sub(r"(?m)^(\s*sha256:\s*).*$", rf'\g<1>"{digest}"', text)
     text = re.sub(r"(?m)^(\s*uid:\s*).*$", rf"\g<1>{derived_uid('model', package.name, digest)}", text)
     manifest.write_text(text, encoding="utf-8")
     print(f"{package.name}: engine {digest[:12]}, {(package / 'model.onnx').stat().st_size / 1e6:.2f} MB")

@@ -41,11 +41,14 @@ def prepare(
 ) -> tuple[Pixels, Placement]:
     """The input tensor, float32 of shape (1, 1, rows, columns), and the placement of the source in it.
 
-    ``values`` are display values, shape (rows, columns), 0 black to 1 white. ``pad`` keeps the aspect
-    and centres the image on black; ``stretch`` fills the input. Raises Rejected ``pixels_unusable``
-    for another shape, non-finite values or a blank image, on which a result would mean nothing.
+    ``values`` are display values, shape (rows, columns), 0 black to 1 white; they are first brought to
+    their own full range, so that a window that the modality wrote or left out changes nothing. ``pad``
+    keeps the aspect and centres the image on black; ``stretch`` fills the input. Raises Rejected
+    ``pixels_unusable`` for another shape, non-finite values or a blank image, on which a result would
+    mean nothing.
     """
-    _check(values)
+    low, high = _range(values)
+    values = (values - np.float32(low)) / np.float32(high - low)
     source_rows, source_columns = values.shape
     fitted_rows, fitted_columns = rows, columns
     if fit == "pad":
@@ -84,7 +87,7 @@ def _weights(source: int, target: int) -> Pixels:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _check(values: Pixels) -> None:
+def _range(values: Pixels) -> tuple[float, float]:
     if values.ndim != 2 or 0 in values.shape or max(values.shape) > _LARGEST_SIDE:
         raise Rejected("pixels_unusable", f"a plane of at most {_LARGEST_SIDE} pixels a side was expected")
     low, high = float(values.min()), float(values.max())
@@ -92,3 +95,4 @@ def _check(values: Pixels) -> None:
         raise Rejected("pixels_unusable", "the image holds values that are no numbers")
     if high - low < 1e-6:
         raise Rejected("pixels_unusable", "the image is blank")
+    return low, high

@@ -1,0 +1,109 @@
+"""`hilum.inference.ports.TaskQueue` on its table, and the transactions that the use cases run."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from hilum.contracts import topics
+from hilum.contracts.tasks.v1 import tasks_pb2
+from hilum.eventlog.port import event_of
+from hilum.ids import event_id
+from hilum.inference.adapters.contracts import Codes, message_of, result_of, task_of
+from hilum.inference.adapters.tables import TASKS
+from hilum.inference.app import Outcome
+from hilum.inference.ports import QueuedTask, TaskQueue
+from hilum.store.sql import SqlStore, SqlTransaction
+
+_T = TypeVar("_T")
+_NEVER_US = 2**62
+
+
+class SqlTaskQueue:
+    """The queue within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, queued: QueuedTask) -> bool:
+        task = queued.task
+        known = sa.select(TASKS.c.sequence).where(TASKS.c.task_id == task.task_id)
+        if self._connection.execute(known).first() is not None:
+            return False
+        self._connection.execute(
+            TASKS.insert().values(
+                task_id=task.task_id,
+                state="waiting",
+                urgency=int(task.urgency),
+                due_us=_us(task.due_at) if task.due_at else _NEVER_US,
+                deaths=queued.deaths,
+                headers=json.dumps(dict(queued.headers), separators=(",", ":")),
+                task=message_of(task).SerializeToString(deterministic=True),
+            )
+        )
+        return True
+
+    def claim(self) -> QueuedTask | None:
+        row = self._connection.execute(
+            sa.select(TASKS)
+            .where(TASKS.c.state == "waiting")
+            .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
+            .limit(1)
+        ).first()
+        if row is None:
+            return None
+        self._connection.execute(TASKS.update().where(TASKS.c.sequence == row.sequence).values(state="in_hand"))
+        task = task_of(tasks_pb2.Task.FromString(row.task))
+        return QueuedTask(task, json.loads(row.headers), row.deaths)
+
+    def give_back(self, task_id: str, *, died: bool) -> None:
+        self._connection.execute(
+            TASKS.update()
+            .where(TASKS.c.task_id == task_id, TASKS.c.state == "in_hand")
+            .values(state="waiting", deaths=TASKS.c.deaths + int(died))
+        )
+
+    def finish(self, task_id: str, now: datetime) -> bool:
+        done = TASKS.update().where(TASKS.c.task_id == task_id, TASKS.c.state == "in_hand")
+        return (
+            self._connection.execute(done.values(state="done", done_us=_us(now), headers="{}", task=b"")).rowcount == 1
+        )
+
+    def recover(self) -> None:
+        self._connection.execute(TASKS.update().where(TASKS.c.state == "in_hand").values(state="waiting"))
+
+    def forget(self, done_before: datetime) -> None:
+        self._connection.execute(TASKS.delete().where(TASKS.c.state == "done", TASKS.c.done_us < _us(done_before)))
+
+
+class SqlTransactions:
+    """`hilum.inference.app.Transactions` on the service's store."""
+
+    def __init__(self, store: SqlStore, codes: Codes) -> None:
+        self._store = store
+        self._codes = codes
+
+    async def on_queue(self, work: Callable[[TaskQueue], _T]) -> _T:
+        return await self._store.transact(lambda transaction: work(SqlTaskQueue(transaction.connection)))
+
+    async def conclude(self, outcome: Outcome) -> None:
+        task = outcome.task
+        event = event_of(
+            topics.FINDINGS,
+            task.case_id,
+            result_of(outcome, self._codes),
+            event_id(task.task_id, "result"),
+            outcome.ended_at,
+        )
+
+        def work(transaction: SqlTransaction) -> None:
+            if SqlTaskQueue(transaction.connection).finish(task.task_id, outcome.ended_at):
+                transaction.publish(event)
+
+        await self._store.transact(work)
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,1 @@
+"""Engines: what runs a network. No adapter needs another's library."""

@@ -1,0 +1,86 @@
+"""Inference wired: workers, the queue, the task consumer and the gRPC server."""
+
+import asyncio
+from collections.abc import Callable
+
+from hilum.contracts import topics
+from hilum.contracts.tasks.v1 import tasks_pb2
+from hilum.eventlog.consumer import Consumer, Handler
+from hilum.eventlog.port import Record
+from hilum.hosting import Platform
+from hilum.inference.adapters.contracts import codes_of, engine_spec, task_of
+from hilum.inference.adapters.grpc_server import InferenceServer
+from hilum.inference.adapters.state import SqlTaskQueue, SqlTransactions
+from hilum.inference.adapters.tables import METADATA
+from hilum.inference.adapters.wire import WorkerSetup
+from hilum.inference.adapters.workers import WorkerPool
+from hilum.inference.app import Inference
+from hilum.inference.settings import Settings
+from hilum.packages import load_all
+from hilum.store.relay import relay
+from hilum.store.sql import SqlTransaction
+from hilum.telemetry import headers_of_current_context
+
+
+class InferenceService:
+    """What the engine sees, and what it says."""
+
+    name = "inference"
+
+    def __init__(self, settings: Settings, platform: Platform) -> None:
+        self._settings = settings
+        self._platform = platform
+        self._packages = load_all(platform.packages_folder)
+        self._specs = tuple(engine_spec(package) for package in self._packages)
+        self.workers = WorkerPool(
+            WorkerSetup(
+                specs=self._specs,
+                objects_folder=str(platform.objects_folder.resolve()),
+                threads=settings.threads,
+                memory_bytes=settings.worker_memory_mib * 1024 * 1024,
+            ),
+            settings.workers,
+            settings.task_seconds,
+        )
+        self.grpc_port = 0
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        platform = self._platform
+        await self.workers.start()
+        store = platform.open_store(self.name, METADATA)
+        try:
+            transactions = SqlTransactions(store, codes_of(self._packages))
+            inference = Inference(
+                self._specs, self.workers, transactions, platform.clock, self._settings.requests_waiting
+            )
+            await inference.recover()
+            loop = asyncio.get_running_loop()
+
+            def handle(transaction: SqlTransaction, record: Record) -> None:
+                task = task_of(tasks_pb2.Task.FromString(record.event.value))
+                inference.accept(SqlTaskQueue(transaction.connection), task, headers_of_current_context())
+                # The claim that follows runs in the store's one thread, after this transaction.
+                loop.call_soon_threadsafe(inference.wake)
+
+            handlers: dict[str, Handler[SqlTransaction]] = {topic.name: handle for topic in topics.TASKS.values()}
+            consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
+            server = InferenceServer(inference, self._settings)
+            self.grpc_port = server.port
+            await server.start()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(consumer.run(), name="inference consumer")
+                    group.create_task(relay(store, platform.log, platform.clock), name="inference relay")
+                    for number in range(self._settings.workers):
+                        group.create_task(inference.perform(), name=f"inference performer {number}")
+                    ready()
+            finally:
+                await server.stop()
+        finally:
+            await self.workers.close()
+            store.close()
+
+
+def build(settings: Settings, platform: Platform) -> InferenceService:
+    """Raises Rejected when a package does not hold."""
+    return InferenceService(settings, platform)
