@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, uid
 
-from hilum.dicom.frames import StoredFrame, read_frame, transfer_syntax
+from hilum.dicom.frames import StoredFrame, read_frame
 from hilum.dicom.greyscale import Modality, ValuesOfInterest, read_modality, read_values_of_interest
+from hilum.dicom.image_header import transfer_syntax
 from hilum.dicom.lookup import read_palette
 from hilum.errors import Rejected
 
