@@ -18,6 +18,8 @@ from hilum.hl7.tables import ACKNOWLEDGING, VERSIONS
 
 AcknowledgementCode = Literal["AA", "AE", "AR"]
 
+_HEADER_BYTES = 4096
+_HD_LENGTH = 227
 _MESSAGE_CODE, _TRIGGER_EVENT = parse_path("MSH-9.1"), parse_path("MSH-9.2")
 _PROCESSING_ID, _VERSION = parse_path("MSH-11"), parse_path("MSH-12")
 _HEADER_FIELDS = (
@@ -82,8 +84,12 @@ class Verdict:
 
 
 def read_header(raw: bytes) -> Header:
-    """Sender and control ID from the bytes of a message, as ASCII; characters outside it become ``?``."""
-    line = header_line(raw.removeprefix(UTF8_SIGNATURE)).decode("ascii", "replace").replace("\ufffd", "?")
+    """Sender and control ID from the bytes of a message, whatever else is wrong with it; at most 227 characters each.
+
+    They name the feed, so the same bytes must always read the same: as UTF-8 where they are, else byte by byte.
+    """
+    start = raw[:_HEADER_BYTES]
+    line = _lenient(header_line(start.removeprefix(UTF8_SIGNATURE)))
     if not line.startswith("MSH"):
         return Header()
     try:
@@ -91,8 +97,8 @@ def read_header(raw: bytes) -> Header:
     except Rejected:
         delimiters = STANDARD
     fields = [*line.split(delimiters.field), *[""] * 10]
-    first = [text.split(delimiters.component, 1)[0].strip() for text in fields[:10]]
-    return Header(first[2], first[3], first[9])
+    application, facility, control_id = (fields[n].split(delimiters.component, 1)[0].strip() for n in (2, 3, 9))
+    return Header(application[:_HD_LENGTH], facility[:_HD_LENGTH], control_id[:_HD_LENGTH])
 
 
 def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
@@ -107,6 +113,14 @@ def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
     structure = rules.tables.by_message.get(f"{code}^{event}")
     fault = next(_faults(message, code, structure, rules), ACCEPTED)
     return Verdict(fault, header, message, structure)
+
+
+def _lenient(line: bytes) -> str:
+    try:
+        text = line.decode("utf_8")
+    except UnicodeDecodeError:
+        text = line.decode("latin_1")
+    return text if text.isprintable() else "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
 def _faults(message: Message, code: str, structure: Structure | None, rules: Rules) -> Iterator[Outcome]:
@@ -136,11 +150,8 @@ def _faults(message: Message, code: str, structure: Structure | None, rules: Rul
 
 
 def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
-    views = structure.views(message)
-    if not views:
-        anchor = Location(structure.groups[0])
-        yield _error("100", "segment_missing", f"a required segment is missing: {anchor.segment}", anchor)
-    for ordinal, view in enumerate(views, 1):
+    ordinal = 0
+    for ordinal, view in enumerate(structure.views(message), 1):
         for path in structure.missing(view):
             if not view.every(path.segment):
                 text = f"a required segment is missing: {path.segment}"
@@ -150,6 +161,9 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
         for path in structure.implausible(view) if structure.kind == "order" else ():
             place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)
             yield _error("102", "uid_malformed", "the value is not a DICOM unique identifier", place)
+    if not ordinal:
+        anchor = Location(structure.groups[0])
+        yield _error("100", "segment_missing", f"a required segment is missing: {anchor.segment}", anchor)
 
 
 def _unreadable(raw: bytes, error: Rejected) -> Outcome:
@@ -165,6 +179,7 @@ _UNREADABLE: Mapping[str, tuple[str, int]] = {
     "charset_unknown": ("102", 18),
     "charset_undecodable": ("102", 18),
     "charset_switch": ("102", 18),
+    "segments_too_many": ("100", 0),
 }
 
 

@@ -13,6 +13,8 @@ from hilum.hl7.charsets import UTF8_SIGNATURE, codec_of, decode, encode
 from hilum.hl7.escapes import Delimiters, read_delimiters, unescape
 from hilum.hl7.fieldpath import parse_path
 
+MAX_SEGMENTS = 10_000
+"""Far above any message of radiology; a frame of a million empty lines must not become a million objects."""
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 _USUAL = frozenset({"MSH", "EVN", "PID", "PV1", "ORC", "OBR", "OBX", "NTE", "TQ1", "IPC", "ZDS", "MRG"})
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
@@ -122,6 +124,10 @@ class Message:
         """
         return list(_groups(self, anchors))
 
+    def each_group(self, anchors: tuple[str, ...]) -> Iterator["Group"]:
+        """As `groups`, one at a time."""
+        return _groups(self, anchors)
+
     def __repr__(self) -> str:
         return f"<Message of {len(self.segments)} segments>"  # never content
 
@@ -158,7 +164,7 @@ def parse(raw: bytes, default_charset: str = "ASCII") -> Message:
     """The message in ``raw``, one MLLP payload. ``default_charset`` (table 0211) holds where MSH-18 is empty.
 
     Segments may end in CR, CR LF or LF. Raises Rejected: ``header_missing``, ``delimiters_bad``, ``charset_unknown``,
-    ``charset_undecodable``, ``charset_switch``.
+    ``charset_undecodable``, ``charset_switch``, ``segments_too_many``.
     """
     if raw.startswith(UTF8_SIGNATURE):  # no guess: the signature says it
         raw, default_charset = raw[len(UTF8_SIGNATURE) :], "UNICODE UTF-8"
@@ -173,6 +179,8 @@ def parse(raw: bytes, default_charset: str = "ASCII") -> Message:
     text = decode(raw, codec, len(repetitions))
     if "\n" in text:
         text = _with_carriage_returns(text)
+    if text.count("\r") > MAX_SEGMENTS:
+        raise Rejected("segments_too_many", f"the message has more than {MAX_SEGMENTS} segments")
     return Message(text, codec, charset, delimiters)
 
 

@@ -130,9 +130,9 @@ class Structure:
     fields: Mapping[str, FieldRule | ListRule]
     required: tuple[tuple[str, ...], ...]
 
-    def views(self, message: Message) -> list[View]:
+    def views(self, message: Message) -> Iterator[View]:
         """What the fields are read from: each group of the message, or the message where it has none."""
-        return list(message.groups(self.groups)) if self.groups else [message]
+        return message.each_group(self.groups) if self.groups else iter((message,))
 
     @cached_property
     def rules(self) -> tuple[FieldRule | ListRule, ...]:

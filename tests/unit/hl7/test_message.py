@@ -154,6 +154,7 @@ def test_a_byte_order_mark_declares_utf_8() -> None:
         (message_of(charset="EBCDIC"), "charset_unknown"),
         (message_of("PID|||\xff", charset="ASCII"), "charset_undecodable"),
         (message_of("PID|||1||\x1b$B", charset="8859/1~8859/2"), "charset_switch"),
+        (message_of(*["NTE"] * 10_000), "segments_too_many"),
     ],
 )
 def test_what_cannot_be_read_is_rejected_with_a_code(raw: bytes, code: str) -> None:
