@@ -1,0 +1,1 @@
+"""The edges: tables, topics, gRPC, files."""

@@ -1,0 +1,96 @@
+"""Ledger wired: the consumer of every topic, the watch for overdue work, the gRPC server."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from opentelemetry import metrics
+from opentelemetry.trace import SpanKind
+
+from hilum import packages
+from hilum.eventlog.consumer import Consumer, Handler
+from hilum.eventlog.port import Record
+from hilum.hosting import Platform
+from hilum.ledger.adapters.alarms import SqlAlarms
+from hilum.ledger.adapters.desk import Desk
+from hilum.ledger.adapters.grpc_server import LedgerServer
+from hilum.ledger.adapters.projection import Projection
+from hilum.ledger.adapters.tables import METADATA
+from hilum.ledger.adapters.view import GROUP
+from hilum.ledger.app import watch_overdue
+from hilum.ledger.settings import Settings
+from hilum.store.relay import relay
+from hilum.store.sql import SqlStore, SqlTransaction
+from hilum.telemetry import span
+
+_LOG = logging.getLogger(__name__)
+_READY_POLL_SECONDS = 0.05
+_ALARMS = metrics.get_meter("hilum").create_counter(
+    "hilum.ledger.overdue_alarms", description="alarms raised for work in progress past its time"
+)
+
+
+class LedgerService:
+    """Does it add up?"""
+
+    name = "ledger"
+
+    def __init__(self, settings: Settings, platform: Platform) -> None:
+        self._settings = settings
+        self._platform = platform
+        self._installed = sorted({package.name for package in packages.load_all(platform.packages_folder)})
+        self.grpc_port = 0
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        platform = self._platform
+        store = platform.open_store(self.name, METADATA)
+        try:
+            consumer: Consumer[SqlTransaction] = Consumer(platform.log, store, GROUP, self._handlers(), platform.clock)
+            desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
+            server = LedgerServer(desk, self._settings)
+            self.grpc_port = server.port
+            await server.start()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(consumer.run(), name="ledger consumer")
+                    group.create_task(relay(store, platform.log, platform.clock), name="ledger relay")
+                    group.create_task(self._watch(store), name="ledger watch")
+                    while consumer.caught_up_at is None:
+                        await platform.clock.sleep(_READY_POLL_SECONDS)
+                    ready()
+            finally:
+                await server.stop()
+        finally:
+            store.close()
+
+    def _handlers(self) -> dict[str, Handler[SqlTransaction]]:
+        site = self._platform.site
+        keep = Projection(site.identifier_authority, self._settings.own_applications).handlers
+
+        def traced(topic: str) -> Handler[SqlTransaction]:
+            def handle(transaction: SqlTransaction, record: Record) -> None:
+                with span(f"ledger keeps {topic}", SpanKind.CONSUMER, headers=record.event.headers):
+                    keep[topic](transaction, record)
+
+            return handle
+
+        return {topic: traced(topic) for topic in keep}
+
+    async def _watch(self, store: SqlStore) -> None:
+        clock = self._platform.clock
+        while True:
+            now = clock.now()
+            raised, cleared = await store.transact(
+                lambda transaction: watch_overdue(SqlAlarms(transaction), now)  # noqa: B023 - awaited in this turn
+            )
+            for state in raised:
+                _LOG.warning("overdue: case %s, %s is %s", state.case_id, state.algorithm, state.disposition)
+                _ALARMS.add(1, {"algorithm": state.algorithm})
+            if cleared:
+                _LOG.info("%d overdue alarms cleared", cleared)
+            await clock.sleep(self._settings.watch_seconds)
+
+
+def build(settings: Settings, platform: Platform) -> LedgerService:
+    """Raises `Rejected` when a model package does not hold."""
+    return LedgerService(settings, platform)
