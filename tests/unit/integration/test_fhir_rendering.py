@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hilum.fhir import systems
-from hilum.integration.adapters.fhir_rendering import FhirSite, read_back_targets, render_report
+from hilum.integration.adapters.fhir_context import FhirSite
+from hilum.integration.adapters.fhir_rendering import read_back_targets, render_report
 from hilum.integration.domain.case import AssignedId, CaseState, Patient
 from hilum.integration.domain.result import AlgorithmResult
 from scenes.results import STUDY_UID, make_absent, make_algorithm, make_case, make_finding, make_order, make_result

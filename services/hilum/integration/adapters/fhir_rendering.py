@@ -6,21 +6,17 @@ and what it writes is preliminary.
 """
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from fhir.resources.R4B.bundle import Bundle
-from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
-from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.observation import Observation
-from fhir.resources.R4B.patient import Patient as PatientResource
 from fhir.resources.R4B.provenance import Provenance
 
 from hilum.fhir import systems
 from hilum.fhir.systems import oid_uri, token
 from hilum.ids import derived_id
+from hilum.integration.adapters.fhir_context import FhirSite, based_on, device, imaging_study, patient_resource
 from hilum.integration.adapters.fhir_elements import (
     Json,
     checked,
@@ -34,43 +30,15 @@ from hilum.integration.adapters.fhir_elements import (
     put,
     urn,
 )
-from hilum.integration.domain.case import CaseState, Patient
-from hilum.integration.domain.result import Algorithm, AlgorithmResult, Finding, SourceImage, State
+from hilum.integration.domain.case import CaseState
+from hilum.integration.domain.result import AlgorithmResult, Finding, SourceImage, State
 
-_GENDERS = {"F": "female", "M": "male", "O": "other", "A": "other", "U": "unknown", "N": "unknown"}
 _MOST_ENTITIES = 50
-_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _VALUES = {
     State.PRESENT: (systems.PRESENT, ("POS", "Positive")),
     State.ABSENT: (systems.ABSENT, ("NEG", "Negative")),
     State.INDETERMINATE: (systems.INDETERMINATE, ("IND", "Indeterminate")),
 }
-
-
-@dataclass(frozen=True)
-class FhirSite:
-    """How a site names things in FHIR: the system of each assigning authority, and who answers for the results.
-
-    ``systems`` is by authority. ``current_terminology``: the server knows HL7's terminology as published today, not
-    only as of R4 4.0.1.
-    """
-
-    organisation: str
-    systems: Mapping[str, str] = field(default_factory=dict)
-    patient_system: str = "urn:hilum:patient"
-    accession_system: str = "urn:hilum:accession"
-    current_terminology: bool = False
-
-    def system_of(self, authority: str, default: str) -> str:
-        """The URI of an assigning authority: the site's table, else an OID as it is, else ``default``."""
-        if authority in self.systems:
-            return self.systems[authority]
-        return oid_uri(authority) if _OID.fullmatch(authority) else default
-
-    def patient_tokens(self, patient: Patient) -> tuple[tuple[str, str], ...]:
-        """(system, value) of each identifier, the medical record number first."""
-        ranked = sorted(patient.identifiers, key=lambda i: i.type_code != "MR")
-        return tuple((self.system_of(i.authority, self.patient_system), i.value) for i in ranked if i.value)
 
 
 def render_report(result: AlgorithmResult, case: CaseState, site: FhirSite, patient_reference: str | None) -> bytes:
@@ -113,7 +81,11 @@ class _Rendering:
         device_uid = token(systems.DICOM_UID, oid_uri(self._result.algorithm.device_uid))
         delivery = self._provenance_tag()
         entries = [
-            create(self._study_url, self._imaging_study(), f"identifier={study_uid}"),
+            create(
+                self._study_url,
+                imaging_study(self._result, self._case, self._subject, self._accession()),
+                f"identifier={study_uid}",
+            ),
             create(self._device_url, device(self._result.algorithm), f"identifier={device_uid}"),
             *(put(self._url(f), self._observation(f)) for f in self._result.findings),
             put(self._report_url, self._report()),
@@ -121,7 +93,9 @@ class _Rendering:
         ]
         if self._creates_patient:
             known_as = token(*self._site.patient_tokens(self._case.patient)[0])
-            entries.insert(0, create(self._patient_url, self._patient(), f"identifier={known_as}"))
+            entries.insert(
+                0, create(self._patient_url, patient_resource(self._case.patient, self._site), f"identifier={known_as}")
+            )
         bundle = Bundle.model_validate({"type": "transaction", "entry": entries})
         return _dumped(bundle)
 
@@ -130,42 +104,6 @@ class _Rendering:
 
     def _provenance_tag(self) -> str:
         return derived_id("provenance", *_scope(self._result, self._case), str(self._result.revision))
-
-    def _imaging_study(self) -> Json:
-        """R4 13.4, for a server that knows nothing of the study yet; an existing one is left as it is."""
-        case = self._case
-        modality = coding(systems.DCM, case.modality or "OT")
-        series: dict[str, list[SourceImage]] = {}
-        for image in self._result.inputs:
-            series.setdefault(image.series_instance_uid, []).append(image)
-        content: Json = {
-            "identifier": [{"system": systems.DICOM_UID, "value": oid_uri(case.study_instance_uid)}],
-            "status": "available",
-            "subject": self._subject,
-            "basedOn": self._based_on(),
-            "started": instant(case.study_time),
-            "modality": [modality],
-            "numberOfInstances": case.instance_count or None,
-            "series": [
-                {
-                    "uid": uid,
-                    "modality": modality,
-                    "instance": [
-                        {
-                            "uid": image.sop_instance_uid,
-                            "sopClass": {"system": "urn:ietf:rfc:3986", "code": oid_uri(image.sop_class_uid)},
-                        }
-                        for image in images
-                    ],
-                }
-                for uid, images in series.items()
-            ]
-            or None,
-        }
-        accession = self._accession()
-        if accession is not None:
-            content["identifier"].append(accession)
-        return checked(ImagingStudy, content)
 
     def _observation(self, finding: Finding) -> Json:
         """R4 10.1: one finding of one algorithm, asserted by an AI and unreviewed."""
@@ -178,7 +116,7 @@ class _Rendering:
                 "meta": {"security": self._ai_asserted()},
                 "text": narrative(text),
                 "identifier": [identifier(observation_identifier(result, self._case, finding))],
-                "basedOn": self._based_on(),
+                "basedOn": based_on(self._accession()),
                 "status": "preliminary",
                 "category": [concept(systems.OBSERVATION_CATEGORY, "imaging", "Imaging")],
                 "code": concept(finding.concept.system, finding.concept.code, finding.concept.display),
@@ -207,7 +145,7 @@ class _Rendering:
                 "meta": {"security": self._ai_asserted()},
                 "text": narrative(text),
                 "identifier": [identifier(report_identifier(result, case))],
-                "basedOn": self._based_on(),
+                "basedOn": based_on(self._accession()),
                 "status": "partial" if result.partial else "preliminary",
                 "category": [
                     {
@@ -282,10 +220,6 @@ class _Rendering:
             f"{algorithm.notice}"
         ).strip()
 
-    def _based_on(self) -> list[Json] | None:
-        accession = self._accession()
-        return [{"type": "ServiceRequest", "identifier": accession}] if accession else None
-
     def _accession(self) -> Json | None:
         """The accession number as R4 carries it: an identifier of type ACSN."""
         number = self._case.accession_number
@@ -293,40 +227,6 @@ class _Rendering:
             return None
         system = self._site.system_of(number.authority, self._site.accession_system)
         return {"type": concept(systems.V2_0203, "ACSN", "Accession ID"), "system": system, "value": number.value}
-
-    def _patient(self) -> Json:
-        """R4 8.1, for a site that lets us create a patient that its EHR does not know."""
-        patient = self._case.patient
-        names = {"family": patient.family_name, "given": [patient.given_name] if patient.given_name else None}
-        return checked(
-            PatientResource,
-            {
-                "identifier": [{"system": s, "value": v} for s, v in self._site.patient_tokens(patient)],
-                "name": [{k: v for k, v in names.items() if v}] if any(names.values()) else None,
-                "gender": _GENDERS.get(patient.sex),
-                "birthDate": _date(patient.birth_date),
-            },
-        )
-
-
-def device(algorithm: Algorithm) -> Json:
-    """R4 8.10: one Device a version of the model; created once, never changed."""
-    return checked(
-        Device,
-        {
-            "identifier": [{"system": systems.DICOM_UID, "value": oid_uri(algorithm.device_uid)}],
-            "status": "active",
-            "manufacturer": algorithm.manufacturer,
-            "deviceName": [{"name": algorithm.model_name, "type": "model-name"}],
-            "modelNumber": algorithm.name,
-            "type": {"text": "Artificial intelligence algorithm"},
-            "version": [
-                {"type": {"text": "Version"}, "value": algorithm.version},
-                {"type": {"text": "SHA-256 of the model package"}, "value": algorithm.digest},
-            ],
-            "note": [{"text": algorithm.notice}] if algorithm.notice else None,
-        },
-    )
 
 
 def _image_identifier(image: SourceImage) -> Json:
@@ -347,14 +247,6 @@ def _components(finding: Finding) -> list[Json] | None:
 def _dumped(bundle: Bundle) -> bytes:
     content = bundle.model_dump(mode="json")
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _date(digits: str) -> str | None:
-    """A FHIR date of YYYY, YYYYMM or YYYYMMDD; anything else is left out."""
-    text = digits[:8]
-    if not text.isdigit() or len(text) not in (4, 6, 8):
-        return None
-    return "-".join(part for part in (text[:4], text[4:6], text[6:8]) if part)
 
 
 def read_back_targets(bundle: bytes) -> Sequence[tuple[str, str]]:
