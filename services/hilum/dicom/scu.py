@@ -1,0 +1,162 @@
+"""A storage and verification SCU (PS3.4 A and B). Its calls block: run them in a worker thread."""
+
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+from pydicom import Dataset
+from pydicom.uid import UID, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+
+from hilum.dicom.status import Category, category_of, error_of
+from hilum.errors import HilumError, Rejected, Unavailable
+
+_VERIFICATION = "1.2.840.10008.1.1"
+_CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd numbers to 255)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An application entity that we call. ``timeout_seconds`` bounds connecting and each answer."""
+
+    host: str
+    port: int
+    ae_title: str
+    calling_ae_title: str = "HILUM"
+    timeout_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class StoreOutcome:
+    """What became of one instance: the peer's status, or None where it gave none."""
+
+    sop_instance_uid: str
+    status: int | None
+    error: HilumError | None
+
+    @property
+    def stored(self) -> bool:
+        """Taken by the peer, be it with a warning (B000, B006, B007)."""
+        return self.status is not None and category_of(self.status) is not Category.FAILURE
+
+
+def echo(peer: Peer) -> None:
+    """C-ECHO. Raises `Unavailable` or `Rejected` as `store` lists, when the peer does not answer with 0000H."""
+    with _association(peer, [(_VERIFICATION, str(ImplicitVRLittleEndian))]) as association:
+        status = _status(association.send_c_echo())
+        if status is None:
+            raise Unavailable("no_answer", "the peer did not answer C-ECHO")
+        if status != 0:
+            raise Rejected(f"dimse_{status:04x}", f"the peer answered C-ECHO with {status:04X}H")
+
+
+def store(peer: Peer, instances: Iterable[Dataset]) -> list[StoreOutcome]:
+    """C-STORE each of ``instances`` as it is encoded; one outcome each, in order.
+
+    Each needs its file meta information (the transfer syntax it is sent in). When the association breaks, the
+    outcomes of the instances that had no answer are `Unavailable` ``no_answer``: send those again.
+
+    Raises:
+        Unavailable: ``connection_failed``, ``association_rejected`` (transient), ``association_aborted``.
+        Rejected: ``association_rejected`` (permanent: wrong AE titles and the like), ``context_refused`` where the
+            peer accepts none of the presentation contexts.
+    """
+    waiting = list(instances)
+    outcomes: list[StoreOutcome] = []
+    while waiting:
+        batch = _batch(waiting)
+        with _association(peer, dict.fromkeys(map(_syntaxes, batch))) as association:
+            outcomes += [_store_one(association, instance) for instance in batch]
+        waiting = waiting[len(batch) :]
+    return outcomes
+
+
+def _syntaxes(instance: Dataset) -> tuple[str, str]:
+    return str(instance.SOPClassUID), str(instance.file_meta.TransferSyntaxUID)
+
+
+def _batch(instances: Sequence[Dataset]) -> list[Dataset]:
+    """As many from the start as share one association's presentation contexts."""
+    contexts: set[tuple[str, str]] = set()
+    for count, instance in enumerate(instances):
+        contexts.add(_syntaxes(instance))
+        if len(contexts) > _CONTEXTS:
+            return list(islice(instances, count))
+    return list(instances)
+
+
+@contextmanager
+def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[Association]:
+    entity = AE(peer.calling_ae_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = (
+        peer.timeout_seconds
+    )
+    for sop_class_uid, transfer_syntax_uid in contexts:
+        entity.add_requested_context(UID(sop_class_uid), UID(transfer_syntax_uid))
+    connected: list[evt.Event] = []
+    association = entity.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.ae_title,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_CONN_OPEN, connected.append)],
+    )
+    if not association.is_established:
+        if not connected:
+            raise Unavailable("connection_failed", "the peer could not be reached")
+        raise _refusal(association)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _without_delay(event: evt.Event) -> None:
+    """Command and data set are separate writes; Nagle's algorithm would hold the second for 40 ms."""
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _refusal(association: Association) -> HilumError:
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
+        # PS3.8 9.3.4: result 1 is permanent, 2 transient; source and reason name the cause.
+        where = f"source {answer.result_source}, reason {answer.diagnostic}"
+        kind = Rejected if answer.result == 1 else Unavailable
+        return kind("association_rejected", f"the peer rejected the association ({where})")
+    if association.rejected_contexts:
+        return Rejected("context_refused", "the peer accepts none of the SOP classes and transfer syntaxes")
+    return Unavailable("association_aborted", "the peer aborted the association or did not answer")
+
+
+def _store_one(association: Association, instance: Dataset) -> StoreOutcome:
+    uid = str(instance.SOPInstanceUID)
+    if not association.is_established:
+        return _no_answer(uid)
+    sop_class_uid, transfer_syntax_uid = _syntaxes(instance)
+    if not any(
+        context.abstract_syntax == sop_class_uid and transfer_syntax_uid in context.transfer_syntax
+        for context in association.accepted_contexts
+    ):
+        refused = Rejected("context_refused", "the peer accepts neither this SOP class nor its transfer syntax")
+        return StoreOutcome(uid, None, refused)
+    try:
+        status = _status(association.send_c_store(instance))
+    except (ValueError, AttributeError, TypeError):
+        return StoreOutcome(uid, None, Rejected("data_set_unencodable", "the data set cannot be encoded"))
+    except RuntimeError:  # the association ended in between
+        status = None
+    return _no_answer(uid) if status is None else StoreOutcome(uid, status, error_of(status))
+
+
+def _no_answer(uid: str) -> StoreOutcome:
+    return StoreOutcome(uid, None, Unavailable("no_answer", "the peer gave no answer to C-STORE"))
+
+
+def _status(answer: Dataset) -> int | None:
+    status = answer.get("Status")
+    return None if status is None else int(status)
