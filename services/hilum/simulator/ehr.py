@@ -62,8 +62,8 @@ class Ehr:
             "gender": {"F": "female", "M": "male"}.get(order.sex, "unknown"),
             "birthDate": order.birth_date.isoformat(),
         }
-        condition = f"identifier={self._patient_system}|{order.patient_id}"
-        self.resources.write({"method": "POST", "url": "Patient", "ifNoneExist": condition}, patient)
+        if not self.resources.search("Patient", [("identifier", f"{self._patient_system}|{order.patient_id}")]):
+            self.resources.seed(patient)
 
     async def start(self, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -80,6 +80,11 @@ class ResourceStore:
             self._versions, self._last_id = before, last_id
             raise
 
+    def seed(self, resource: Json) -> Stored:
+        """Put what the hospital itself had before: no receipt."""
+        _check(resource["resourceType"], resource)
+        return self._put(resource, _Target(self._new_id(), exists=False, keep=False))
+
     def write(self, request: Json, resource: Json, request_id: str = "") -> Stored:
         """One create or update outside a transaction; ``request`` is as in a bundle's entry."""
         return self.transaction({"entry": [{"resource": resource, "request": request}]}, request_id)[0]

@@ -34,6 +34,7 @@ def radiograph(
     bits_stored: int,
     photometric: Photometric = "MONOCHROME2",
     view: str = "AP",
+    model_name: str = "Simulated radiography unit",
     instance_number: int = 1,
 ) -> Dataset:
     """One instance of the study that ``order`` asks for, of DX or else CR, ready to be sent or saved.
@@ -54,6 +55,7 @@ def radiograph(
     instance.SeriesDescription = f"Chest {view}"
     instance.InstanceNumber = instance_number
     _describe_acquisition(instance, order, taken_at, view)
+    instance.ManufacturerModelName = model_name
     _add_pixels(instance, pixels, bits_stored, photometric)
     instance.file_meta = FileMetaDataset()
     instance.file_meta.MediaStorageSOPClassUID = instance.SOPClassUID
@@ -90,7 +92,6 @@ def _describe_study(instance: Dataset, order: Order, taken_at: datetime) -> None
 def _describe_acquisition(instance: Dataset, order: Order, taken_at: datetime, view: str) -> None:
     instance.Modality = order.modality
     instance.Manufacturer = "Hilum simulator"
-    instance.ManufacturerModelName = "Simulated radiography unit"
     instance.SoftwareVersions = "1"
     instance.BodyPartExamined = "CHEST"
     instance.ViewPosition = view
