@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hilum.errors import Rejected
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-AeTitle = Annotated[str, Field(pattern=r"^(?! *$)[\x20-\x5b\x5d-\x7e]{1,16}$")]
+# PS3.5 6.2 AE: at most 16 characters, no backslash, not spaces alone.
+AeTitle = Annotated[
+    str, Field(max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]*[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
