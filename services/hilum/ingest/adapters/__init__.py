@@ -1,0 +1,1 @@
+"""Where ingest meets the world: sockets, gRPC, SQL, the event log."""

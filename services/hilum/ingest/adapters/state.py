@@ -1,0 +1,112 @@
+"""Ingest's ports on SQL and on the event log."""
+
+import asyncio
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from hilum.contracts import topics
+from hilum.contracts.messages.v1.messages_pb2 import RawMessage
+from hilum.eventlog.port import Event, EventLog, Record, event_of
+from hilum.ids import event_id
+from hilum.ingest.adapters.contracts import fact_message
+from hilum.ingest.adapters.tables import SIGHTINGS
+from hilum.ingest.domain.facts import Fact, OrderFact, ReportFact
+from hilum.ingest.ports import KeptMessage, Sighting
+from hilum.objects.port import Objects
+from hilum.store.sql import SqlTransaction
+from hilum.telemetry import headers_of_current_context
+
+_INLINE = 256 * 1024  # larger messages are kept as objects
+
+
+class EventLogRaw:
+    """`RawLog`: large bytes to the object store first, then the event."""
+
+    def __init__(self, site: str, revision: str, log: EventLog, objects: Objects) -> None:
+        self._site = site
+        self._revision = revision
+        self._log = log
+        self._objects = objects
+
+    async def keep(self, message: KeptMessage) -> None:
+        raw = RawMessage(
+            site=self._site,
+            feed=message.feed,
+            message_control_id=message.message_control_id,
+            sha256=message.sha256,
+            transport=message.transport,
+            acknowledgement_code=message.acknowledgement_code,
+            reason=message.reason,
+            config_revision=self._revision,
+        )
+        raw.received_at.FromDatetime(message.received_at)
+        if len(message.payload) > _INLINE:
+            raw.object_key = f"messages/{message.sha256.hex()}"
+            await asyncio.to_thread(self._objects.put, raw.object_key, message.payload)
+        else:
+            raw.payload = message.payload
+        value = raw.SerializeToString(deterministic=True)
+        topic = topics.MESSAGES
+        headers = headers_of_current_context()
+        event = Event(topic.name, message.feed, topic.type, value, message.event_id, message.received_at, headers)
+        await self._log.append([event])
+
+
+def kept_message(record: Record, objects: Objects) -> KeptMessage:
+    """The message of a record of topic `messages`. Raises what `Objects.get` raises."""
+    raw = RawMessage.FromString(record.event.value)
+    payload = objects.get(raw.object_key) if raw.object_key else raw.payload
+    return KeptMessage(
+        event_id=record.event.event_id,
+        feed=raw.feed,
+        message_control_id=raw.message_control_id,
+        payload=payload,
+        sha256=raw.sha256,
+        received_at=record.event.time,
+        transport=raw.transport,
+        acknowledgement_code=raw.acknowledgement_code,
+        reason=raw.reason,
+        replay="hilum-replay-of" in record.event.headers,
+    )
+
+
+class SqlSightings:
+    """`Sightings` in a table."""
+
+    def __init__(self, transaction: SqlTransaction) -> None:
+        self._connection = transaction.connection
+
+    def note(self, feed: str, message_control_id: str, sha256: bytes, at: datetime) -> Sighting:
+        same_id = (SIGHTINGS.c.feed == feed, SIGHTINGS.c.message_control_id == message_control_id)
+        same = sa.select(sa.func.count()).where(*same_id, SIGHTINGS.c.sha256 == sha256)
+        if self._connection.execute(same).scalar_one():
+            return Sighting.SAME
+        reused = self._connection.execute(sa.select(sa.exists().where(*same_id))).scalar_one()
+        seen_us = int(at.timestamp() * 1_000_000)
+        row = {"feed": feed, "message_control_id": message_control_id, "sha256": sha256, "seen_us": seen_us}
+        self._connection.execute(SIGHTINGS.insert().values(row))
+        return Sighting.REUSED if reused else Sighting.FIRST
+
+
+def forget_sightings(transaction: SqlTransaction, before: datetime) -> int:
+    """Remove what was seen before that time; returns how many."""
+    old = SIGHTINGS.c.seen_us < int(before.timestamp() * 1_000_000)
+    return transaction.connection.execute(SIGHTINGS.delete().where(old)).rowcount
+
+
+class OutboxOutlet:
+    """`Outlet` through the transaction's outbox."""
+
+    def __init__(self, transaction: SqlTransaction) -> None:
+        self._transaction = transaction
+
+    def publish(self, fact: Fact, at: datetime) -> None:
+        if isinstance(fact, OrderFact):
+            topic, kind = topics.ORDERS, "order"
+        elif isinstance(fact, ReportFact):
+            topic, kind = topics.REPORTS, "report"
+        else:
+            topic, kind = topics.PATIENTS, "patient"
+        identity = event_id(fact.source.message_id, kind, fact.source.ordinal)
+        self._transaction.publish(event_of(topic, fact.source.feed, fact_message(fact), identity, at))

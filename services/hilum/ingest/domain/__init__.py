@@ -1,0 +1,1 @@
+"""The rules of ingest, free of wires and databases."""
