@@ -67,8 +67,11 @@ def test_a_bright_spot_is_present_and_boxed_where_it_lies(reader: Reader) -> Non
     assert finding.box == Box(50, 125, 100, 175)
 
 
-def test_a_dark_image_is_absent(reader: Reader) -> None:
-    assert reader.read(spot_image(200))[0].state is State.ABSENT
+def test_a_dark_image_is_absent_and_nothing_is_pointed_at(reader: Reader) -> None:
+    (finding,) = reader.read(spot_image(200))
+    assert finding.state is State.ABSENT
+    assert finding.box is None
+    assert finding.map_object_key == ""
 
 
 def test_a_grey_spot_is_indeterminate(reader: Reader) -> None:

@@ -16,6 +16,7 @@ from hilum.inference.domain import (
     ImageReading,
     Input,
     OperatingPoint,
+    State,
     Step,
     StepFailed,
     activation_of,
@@ -100,8 +101,9 @@ def _finding(
     spec: EngineSpec, objects: Objects, job: ReadImages, point: OperatingPoint, reading: ImageReading
 ) -> Finding:
     probability = float(reading.probabilities[point.index])
+    state = state_of(probability, point)
     box, key = None, ""
-    if reading.activation is not None:
+    if reading.activation is not None and state is not State.ABSENT:  # nothing to point at when absent
         try:
             activation = activation_of(reading.activation, point)
         except Fault as error:
@@ -109,7 +111,6 @@ def _finding(
         box = box_of(activation, reading.placement, spec.rows, spec.columns)
         key = f"maps/{job.result_id}/{point.finding}.npy"
         _stored(objects, key, in_source(activation, reading.placement, spec.rows, spec.columns))
-    state = state_of(probability, point)
     return Finding(point.finding, state, probability, point.threshold, reading.sop_instance_uid, box, key)
 
 
