@@ -9,6 +9,7 @@ from hilum.ids import derived_id
 from hilum.ledger.adapters import reading, tables
 from hilum.ledger.adapters.encoding import micros
 from hilum.ledger.adapters.rows import put
+from hilum.ledger.domain.entry import TOLERANCE
 from hilum.ledger.domain.facts import AlgorithmFact
 from hilum.store.sql import SqlTransaction
 
@@ -28,7 +29,7 @@ class SqlAlarms:
             tables.ALARMS.c.algorithm == columns.algorithm,
             tables.ALARMS.c.cleared_at.is_(None),
         )
-        late = sa.or_(columns.due_at.is_(None), columns.due_at <= micros(now))
+        late = sa.or_(columns.due_at.is_(None), columns.due_at <= micros(now - TOLERANCE))
         rows = self._transaction.connection.execute(
             sa.select(tables.ALGORITHMS).where(columns.disposition.in_(_OPEN), late, sa.not_(standing))
         )

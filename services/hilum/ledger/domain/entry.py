@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.ledger.domain.facts import (
     AlarmFact,
@@ -20,6 +20,8 @@ from hilum.ledger.domain.facts import (
 
 IN_PROGRESS = "in_progress"
 RESULTED = "resulted"
+# Deciding what has fallen due takes a moment.
+TOLERANCE = timedelta(seconds=5)
 _OPEN = {"waiting", "tasked"}
 
 
@@ -75,7 +77,7 @@ def disposition_of(state: AlgorithmFact) -> str:
 
 def is_overdue(state: AlgorithmFact, now: datetime) -> bool:
     """In progress, and the time has passed at which somebody must be told (no time at all counts as passed)."""
-    return state.disposition in _OPEN and (state.due_at is None or state.due_at <= now)
+    return state.disposition in _OPEN and (state.due_at is None or state.due_at + TOLERANCE <= now)
 
 
 def entries(file: CaseFile, now: datetime) -> tuple[Entry, ...]:
