@@ -1,0 +1,1 @@
+"""The edges: keys, the log, tables, gRPC."""
