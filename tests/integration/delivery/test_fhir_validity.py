@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from hilum.integration.adapters.fhir_context import FhirSite
 from hilum.integration.adapters.fhir_rendering import render_report
+from hilum.integration.adapters.fhir_site import FhirSite
 from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.result import AlgorithmResult, State
 from peers.fhir_validator import FhirValidator

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from hilum.fhir import systems
-from hilum.integration.adapters.fhir_context import FhirSite
-from hilum.integration.adapters.fhir_rendering import read_back_targets, render_report
+from hilum.integration.adapters.fhir_rendering import render_report
+from hilum.integration.adapters.fhir_site import FhirSite
 from hilum.integration.domain.case import AssignedId, CaseState, Patient
 from hilum.integration.domain.result import AlgorithmResult
 from scenes.results import STUDY_UID, make_absent, make_algorithm, make_case, make_finding, make_order, make_result
@@ -120,12 +120,6 @@ def test_markup_in_a_name_cannot_break_the_narrative() -> None:
     algorithm = make_algorithm(title="<script>&")
     div = resource("DiagnosticReport", result=make_result(algorithm=algorithm))["text"]["div"]
     assert "&lt;script&gt;&amp;" in div
-
-
-def test_read_back_names_each_resource_that_was_put() -> None:
-    targets = read_back_targets(render_report(make_result(), make_case(), SITE, "Patient/7"))
-    assert [kind for kind, _ in targets] == ["Observation", "DiagnosticReport"]
-    assert all(value.startswith(systems.RESULT_IDENTIFIER) for _, value in targets)
 
 
 def test_a_patient_is_created_only_where_none_was_found() -> None:

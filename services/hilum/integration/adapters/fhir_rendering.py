@@ -6,7 +6,6 @@ and what it writes is preliminary.
 """
 
 import json
-from collections.abc import Sequence
 
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
@@ -16,7 +15,7 @@ from fhir.resources.R4B.provenance import Provenance
 from hilum.fhir import systems
 from hilum.fhir.systems import oid_uri, token
 from hilum.ids import derived_id
-from hilum.integration.adapters.fhir_context import FhirSite, based_on, device, imaging_study, patient_resource
+from hilum.integration.adapters.fhir_context import based_on, device, imaging_study, patient_resource
 from hilum.integration.adapters.fhir_elements import (
     Json,
     checked,
@@ -30,6 +29,7 @@ from hilum.integration.adapters.fhir_elements import (
     put,
     urn,
 )
+from hilum.integration.adapters.fhir_site import FhirSite
 from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.result import AlgorithmResult, Finding, SourceImage, State
 
@@ -247,10 +247,3 @@ def _components(finding: Finding) -> list[Json] | None:
 def _dumped(bundle: Bundle) -> bytes:
     content = bundle.model_dump(mode="json")
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def read_back_targets(bundle: bytes) -> Sequence[tuple[str, str]]:
-    """(resource type, identifier token) of each resource that a bundle puts: what to look for when in doubt."""
-    entries = json.loads(bundle)["entry"]
-    requests = [entry["request"] for entry in entries if entry["request"]["method"] == "PUT"]
-    return [tuple(request["url"].split("?identifier=", 1)) for request in requests]

@@ -4,14 +4,14 @@ The ORU alters nothing of the order: our own filler number and code, the accessi
 snapshot: every field of the latest order goes back as it came, only the order control and the priority are new.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from hilum.errors import Rejected
 from hilum.fhir import systems
 from hilum.hl7.compose import FieldValue, MessageBuilder, Repetition
-from hilum.hl7.message import Group, Message, Segment, parse
+from hilum.hl7.message import Group, Message, Segment, header_line, parse
 from hilum.hl7.tables import version_number
 from hilum.hl7.timestamps import write_timestamp
 from hilum.ids import control_id, derived_id
@@ -29,7 +29,10 @@ _UTF8 = "UNICODE UTF-8"
 
 @dataclass(frozen=True)
 class Hl7Site:
-    """Who sends to whom (MSH-3 to MSH-6), in which zone, and what an order without MSH-18 is written in."""
+    """Who sends to whom (MSH-3 to MSH-6), in which zone, and what orders without MSH-18 are written in.
+
+    ``feed_charsets`` is by sending application and facility; a facility left empty stands for any.
+    """
 
     receiving_application: str
     receiving_facility: str
@@ -37,7 +40,13 @@ class Hl7Site:
     zone: tzinfo
     processing_id: str = "P"
     default_charset: str = "8859/1"
+    feed_charsets: Mapping[tuple[str, str], str] = field(default_factory=dict)
     application: str = "HILUM"
+
+    def charset_of(self, application: str, facility: str) -> str:
+        """What a feed's messages are in where they do not say."""
+        known = self.feed_charsets
+        return known.get((application, facility)) or known.get((application, "")) or self.default_charset
 
 
 def message_control_id(delivery_id: str) -> str:
@@ -153,7 +162,7 @@ def _order_change(
     order = case.order
     if order is None or not order.source_message:
         raise Rejected("order_without_source", "the order's message is not known, so it cannot be sent back whole")
-    source = parse(order.source_message, site.default_charset)
+    source, charset = _parsed(order.source_message, site)
     groups = _groups_of(source, order)
     version = source.get("MSH-12.1") or "2.5.1"
     message_type: tuple[str, ...] = ("ORM", "O01", "ORM_O01")
@@ -168,7 +177,7 @@ def _order_change(
         receiver=(site.receiving_application, site.receiving_facility),
         version=version,
         processing_id=site.processing_id,
-        charset=_charset(source, site),
+        charset=charset,
         delimiters=source.delimiters,
     )
     builder.echo(_before_orders(source))
@@ -232,9 +241,12 @@ def _procedure_step(case: CaseState, order: Order) -> dict[int, FieldValue]:
     return {1: accession, 2: order.requested_procedure_id, 3: case.study_instance_uid, 5: case.modality}
 
 
-def _charset(source: Message, site: Hl7Site) -> str:
-    """What the order came in, so that every character of it can go back."""
+def _parsed(message: bytes, site: Hl7Site) -> tuple[Message, str]:
+    """The order's message, and the character set that it came in, so that every character of it can go back."""
+    header = parse(header_line(message), "8859/1")
+    default = site.charset_of(header.get("MSH-3.1"), header.get("MSH-4.1"))
+    source = parse(message, default)
     declared: Sequence[str] = source.charset.split(source.delimiters.repetition) if source.charset else []
     if len(declared) > 1:
-        return _UTF8
-    return declared[0] if declared else site.default_charset
+        return source, _UTF8
+    return source, declared[0] if declared else default

@@ -1,0 +1,123 @@
+"""The dispatcher of one destination: claims what may go, hands it over, and settles what came of it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from opentelemetry import metrics
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from hilum.clock import Clock
+from hilum.integration.app import claim, settle
+from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
+from hilum.integration.domain.plan import Destination
+from hilum.integration.ports import Assignment, Peer, Transactions
+from hilum.telemetry import TRACER, context_of, continued
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_WAIT = 1.0
+_SHORTEST_WAIT = 0.01
+_OUTCOMES = metrics.get_meter("hilum").create_counter(
+    "hilum.deliveries", description="attempts at delivery by destination, kind and outcome"
+)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A destination, the peer behind it, and how patient we are with it."""
+
+    destination: Destination
+    peer: Peer
+    persistence: Persistence
+
+
+class Dispatcher:
+    """Runs until cancelled; what it had claimed then is recovered at the next start."""
+
+    def __init__(
+        self, route: Route, transactions: Transactions, clock: Clock, fresh_at: Callable[[], datetime | None]
+    ) -> None:
+        """``fresh_at`` tells when the projection was last known to hold every case change."""
+        self._route = route
+        self._transactions = transactions
+        self._clock = clock
+        self._fresh_at = fresh_at
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again: something was planned or changed."""
+        self._news.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._news.clear()
+                if not await self._round():
+                    await self._wait()
+        finally:
+            await self._route.peer.close()
+
+    async def _round(self) -> bool:
+        destination, peer = self._route.destination, self._route.peer
+        now, fresh_at = self._clock.now(), self._fresh_at()
+        assignments = await self._transactions.transact(
+            lambda state: claim(state, destination, now, fresh_at, peer.batch)
+        )
+        if not assignments:
+            return False
+        spans = [_span(assignment.record, destination) for assignment in assignments]
+        by_id = {assignment.record.id: span for assignment, span in zip(assignments, spans, strict=True)}
+        try:
+            for record, outcome in await self._delivered(assignments):
+                await self._settle(record, outcome, by_id[record.id])
+        finally:
+            for span in spans:
+                span.end()
+        return True
+
+    async def _delivered(self, assignments: Sequence[Assignment]) -> Sequence[tuple[DeliveryRecord, Outcome]]:
+        try:
+            return await self._route.peer.deliver(assignments)
+        except Exception as error:  # noqa: BLE001 - one that nobody foresaw must not stop the others
+            _LOG.error("%s: a delivery failed with %s", self._route.destination.name, type(error).__name__)
+            failed = Failed(f"unexpected_{type(error).__name__.lower()}", in_doubt=True)
+            return [(assignment.record, failed) for assignment in assignments]
+
+    async def _settle(self, record: DeliveryRecord, outcome: Outcome, span: Span) -> None:
+        now = self._clock.now()
+        persistence = self._route.persistence
+        name = type(outcome).__name__.lower()
+        span.set_attribute("hilum.outcome", name)
+        if name != "landed":
+            span.set_status(Status(StatusCode.ERROR, getattr(outcome, "reason", "")))
+        kind = record.delivery.kind.value
+        _OUTCOMES.add(1, {"destination": record.delivery.destination, "kind": kind, "outcome": name})
+        with continued(record.headers):
+            await self._transactions.transact(lambda state: settle(state, [(record, outcome)], persistence, now))
+
+    async def _wait(self) -> None:
+        destination = self._route.destination.name
+        due = await self._transactions.transact(lambda state: state.next_at(destination))
+        wait = _LONGEST_WAIT
+        if due is not None:
+            wait = min(max((due - self._clock.now()).total_seconds(), _SHORTEST_WAIT), _LONGEST_WAIT)
+        try:
+            async with asyncio.timeout(wait):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+
+def _span(record: DeliveryRecord, destination: Destination) -> Span:
+    return TRACER.start_span(
+        f"deliver {record.delivery.kind.value}",
+        context=context_of(record.headers) if record.headers else None,
+        kind=SpanKind.CLIENT,
+        attributes={
+            "hilum.destination": destination.name,
+            "hilum.delivery_id": record.id,
+            "hilum.attempt": record.attempts + 1,
+        },
+    )

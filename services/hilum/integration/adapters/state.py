@@ -1,0 +1,261 @@
+"""`hilum.integration.ports.State` on its tables, and the transactions that the use cases run."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from hilum.contracts import topics
+from hilum.contracts.cases.v1 import cases_pb2
+from hilum.contracts.findings.v1 import findings_pb2
+from hilum.contracts.policies.v1 import policies_pb2
+from hilum.eventlog.port import event_of
+from hilum.ids import event_id
+from hilum.integration.adapters.contracts import Packages, case_of, message_of, result_of
+from hilum.integration.adapters.tables import CASES, DELIVERIES, POLICIES, RESULTS
+from hilum.integration.domain.attempt import CLAIMED_FOR, HELD, HELD_BY_PEER, PLANNED, DeliveryRecord, Proof
+from hilum.integration.domain.case import CaseState
+from hilum.integration.domain.plan import Delivery, Kind, Standing
+from hilum.integration.domain.result import AlgorithmResult
+from hilum.integration.ports import KnownResult, State, T
+from hilum.store.sql import SqlStore, SqlTransaction
+
+
+class SqlState:
+    """The state within one transaction. ``silenced`` are the algorithms that the site file keeps from sending."""
+
+    def __init__(self, transaction: SqlTransaction, packages: Packages, silenced: frozenset[str]) -> None:
+        self._transaction = transaction
+        self._connection = transaction.connection
+        self._packages = packages
+        self._silenced = silenced
+
+    def put_case(self, message: cases_pb2.CaseState) -> bool:
+        """Keep a case state that is newer than the known one."""
+        known = self._connection.execute(
+            sa.select(CASES.c.version).where(CASES.c.case_id == message.case_id)
+        ).scalar_one_or_none()
+        if known is not None and known >= message.version:
+            return False
+        values = {"version": message.version, "state": message.SerializeToString(deterministic=True)}
+        if known is None:
+            self._connection.execute(CASES.insert().values(case_id=message.case_id, **values))
+        else:
+            self._connection.execute(CASES.update().where(CASES.c.case_id == message.case_id).values(**values))
+        return True
+
+    def put_policy(self, message: policies_pb2.Policy) -> None:
+        """Keep a policy of a higher revision than the known one; revisions only rise."""
+        where = (POLICIES.c.algorithm == message.algorithm) & (POLICIES.c.version == message.algorithm_version)
+        known = self._connection.execute(sa.select(POLICIES.c.revision).where(where)).scalar_one_or_none()
+        if known is not None and known >= message.revision:
+            return
+        self._connection.execute(POLICIES.delete().where(where))
+        self._connection.execute(
+            POLICIES.insert().values(
+                algorithm=message.algorithm,
+                version=message.algorithm_version,
+                revision=message.revision,
+                state=message.state,
+            )
+        )
+
+    def put_result(self, message: findings_pb2.Result, headers: dict[str, str]) -> KnownResult | None:
+        """Keep a result; None where it is known. Raises as `result_of`."""
+        known = sa.select(RESULTS.c.result_id).where(RESULTS.c.result_id == message.result_id)
+        if self._connection.execute(known).first() is not None:
+            return None
+        result = KnownResult(self._domain(message), headers)
+        self._connection.execute(
+            RESULTS.insert().values(
+                result_id=message.result_id,
+                case_id=message.case_id,
+                planned=False,
+                headers=json.dumps(headers, separators=(",", ":")),
+                result=message.SerializeToString(deterministic=True),
+            )
+        )
+        return result
+
+    def case(self, case_id: str) -> CaseState | None:
+        found = self._connection.execute(sa.select(CASES.c.state).where(CASES.c.case_id == case_id)).scalar()
+        return case_of(cases_pb2.CaseState.FromString(found)) if found is not None else None
+
+    def result(self, result_id: str) -> KnownResult | None:
+        rows = self._results(RESULTS.c.result_id == result_id)
+        return rows[0] if rows else None
+
+    def unplanned(self, case_id: str) -> Sequence[KnownResult]:
+        return self._results((RESULTS.c.case_id == case_id) & ~RESULTS.c.planned)
+
+    def planned(self, result_id: str) -> None:
+        self._connection.execute(RESULTS.update().where(RESULTS.c.result_id == result_id).values(planned=True))
+
+    def add(self, record: DeliveryRecord) -> bool:
+        known = sa.select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id == record.id)
+        if self._connection.execute(known).first() is not None:
+            return False
+        self._connection.execute(DELIVERIES.insert().values(delivery_id=record.id, **_values(record)))
+        return True
+
+    def save(self, record: DeliveryRecord) -> None:
+        self._connection.execute(
+            DELIVERIES.update().where(DELIVERIES.c.delivery_id == record.id).values(**_values(record))
+        )
+
+    def record(self, delivery_id: str) -> DeliveryRecord | None:
+        row = self._connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.delivery_id == delivery_id)).first()
+        return _record(row) if row is not None else None
+
+    def of_case(self, case_id: str) -> Sequence[DeliveryRecord]:
+        rows = self._connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.case_id == case_id))
+        return [_record(row) for row in rows]
+
+    def due(self, destination: str, now: datetime, limit: int) -> Sequence[DeliveryRecord]:
+        rows = self._connection.execute(
+            sa.select(DELIVERIES)
+            .where(DELIVERIES.c.destination == destination, _waiting(), DELIVERIES.c.next_us <= _us(now))
+            .order_by(DELIVERIES.c.urgency, DELIVERIES.c.planned_us)
+            .limit(limit)
+        )
+        return [_record(row) for row in rows]
+
+    def next_at(self, destination: str) -> datetime | None:
+        found = self._connection.execute(
+            sa.select(sa.func.min(DELIVERIES.c.next_us)).where(DELIVERIES.c.destination == destination, _waiting())
+        ).scalar()
+        return _moment(found) if found is not None else None
+
+    def recover(self, now: datetime) -> None:
+        """What was claimed when the process ended may be claimed again; it may have been sent."""
+        claimed = _waiting() & (DELIVERIES.c.next_us > _us(now + CLAIMED_FOR / 2))
+        sent = claimed & (DELIVERIES.c.object_key != "")
+        self._connection.execute(DELIVERIES.update().where(sent).values(in_doubt=True))
+        self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now)))
+
+    def publish(self, record: DeliveryRecord, now: datetime) -> None:
+        event = event_of(
+            topics.DELIVERIES,
+            record.delivery.case_id,
+            message_of(record, now),
+            event_id(record.id, record.state, record.changes),
+            now,
+        )
+        self._transaction.publish(event)
+
+    def _results(self, where: sa.ColumnElement[bool]) -> list[KnownResult]:
+        rows = self._connection.execute(sa.select(RESULTS.c.result, RESULTS.c.headers).where(where)).all()
+        return [
+            KnownResult(self._domain(findings_pb2.Result.FromString(row.result)), json.loads(row.headers))
+            for row in rows
+        ]
+
+    def _domain(self, message: findings_pb2.Result) -> AlgorithmResult:
+        return result_of(message, self._packages, silent=self._silent(message))
+
+    def _silent(self, message: findings_pb2.Result) -> bool:
+        """What the site file or the newest policy keeps from being sent; the stricter wins."""
+        if message.algorithm in self._silenced:
+            return True
+        where = (POLICIES.c.algorithm == message.algorithm) & (POLICIES.c.version == message.algorithm_version)
+        state = self._connection.execute(sa.select(POLICIES.c.state).where(where)).scalar()
+        return state in ("silent", "off")
+
+
+def _waiting() -> sa.ColumnElement[bool]:
+    """Planned, or held by a peer that may be asked again."""
+    asked_again = (DELIVERIES.c.state == HELD) & DELIVERIES.c.reason.in_(sorted(HELD_BY_PEER))
+    return (DELIVERIES.c.state == PLANNED) | asked_again
+
+
+def _values(record: DeliveryRecord) -> dict[str, Any]:
+    delivery = record.delivery
+    return {
+        "destination": delivery.destination,
+        "case_id": delivery.case_id,
+        "algorithm": delivery.algorithm,
+        "version": delivery.version,
+        "kind": delivery.kind.value,
+        "revision": delivery.revision,
+        "result_id": record.result_id,
+        "site": record.site,
+        "study_instance_uid": record.study_instance_uid,
+        "state": record.state,
+        "reason": record.reason,
+        "urgency": delivery.urgency,
+        "planned_us": _us(record.planned_at),
+        "next_us": _us(record.next_at),
+        "attempts": record.attempts,
+        "failures": record.failures,
+        "in_doubt": record.in_doubt,
+        "changes": record.changes,
+        "case_version": record.case_version,
+        "priority": record.priority,
+        "sha256": record.sha256,
+        "object_key": record.object_key,
+        "proofs": json.dumps([[proof.name, proof.value] for proof in record.proofs]),
+        "headers": json.dumps(dict(record.headers), separators=(",", ":")),
+    }
+
+
+def _record(row: sa.Row[Any]) -> DeliveryRecord:
+    delivery = Delivery(
+        row.destination, row.case_id, row.algorithm, row.version, Kind(row.kind), row.revision, Standing.DUE
+    )
+    return DeliveryRecord(
+        id=row.delivery_id,
+        delivery=delivery,
+        result_id=row.result_id,
+        site=row.site,
+        study_instance_uid=row.study_instance_uid,
+        state=row.state,
+        reason=row.reason,
+        planned_at=_moment(row.planned_us),
+        next_at=_moment(row.next_us),
+        attempts=row.attempts,
+        failures=row.failures,
+        in_doubt=row.in_doubt,
+        changes=row.changes,
+        case_version=row.case_version,
+        priority=row.priority,
+        sha256=row.sha256,
+        object_key=row.object_key,
+        proofs=tuple(Proof(name, value) for name, value in json.loads(row.proofs)),
+        headers=json.loads(row.headers),
+    )
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+
+
+class SqlTransactions:
+    """`hilum.integration.ports.Transactions` on the service's store."""
+
+    def __init__(self, store: SqlStore, packages: Packages, silenced: frozenset[str]) -> None:
+        self._store = store
+        self._packages = packages
+        self._silenced = silenced
+
+    def state(self, transaction: SqlTransaction) -> SqlState:
+        return SqlState(transaction, self._packages, self._silenced)
+
+    async def transact(self, work: Callable[[State], T]) -> T:
+        return await self._store.transact(lambda transaction: work(self.state(transaction)))
+
+    async def recover(self, now: datetime) -> None:
+        await self._store.transact(lambda transaction: self.state(transaction).recover(now))
+
+    async def rendered(self, record: DeliveryRecord) -> None:
+        """`hilum.integration.ports.Recorder`."""
+        where = DELIVERIES.c.delivery_id == record.id
+        values = {"sha256": record.sha256, "object_key": record.object_key}
+        await self._store.transact(
+            lambda transaction: transaction.connection.execute(DELIVERIES.update().where(where).values(**values))
+        )

@@ -1,0 +1,176 @@
+"""The use cases: plan what a result calls for, claim what may go, settle what came of it.
+
+The guard is asked twice: when a delivery is planned, and in the transaction that claims it for sending.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hilum.integration.domain import priority
+from hilum.integration.domain.attempt import (
+    CLAIMED_FOR,
+    HELD,
+    HELD_BY_PEER,
+    PLANNED,
+    DeliveryRecord,
+    Failed,
+    Held,
+    Outcome,
+    Persistence,
+    settled,
+    stopped,
+    suppressed,
+)
+from hilum.integration.domain.plan import IDENTITY_CONFLICT, Destination, Kind, Standing, judge, plan
+from hilum.integration.domain.priority import Ratchet
+from hilum.integration.domain.rule import Rule
+from hilum.integration.ports import Assignment, KnownResult, State
+
+SUPERSEDED = Rule("superseded", "A newer run of the same algorithm on this study takes its place.")
+RESULT_LOST = Rule("result_lost", "The result or its case is not known any more.")
+_STALE_AGAIN = timedelta(seconds=0.5)
+_PRIORITY_FIRST = timedelta(seconds=2)
+
+
+def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...], now: datetime) -> None:
+    """A case changed: plan what waited for it, and look again at what the change may have freed or stopped."""
+    for known in state.unplanned(case_id):
+        plan_result(state, known, destinations, now)
+    case = state.case(case_id)
+    if case is None:
+        return
+    for record in state.of_case(case_id):
+        if record.state == HELD and record.reason == IDENTITY_CONFLICT.code and not case.conflict:
+            _publish(state, replace(record, state=PLANNED, reason="", next_at=now), now)
+        elif record.state == HELD and record.reason in HELD_BY_PEER:
+            state.save(replace(record, next_at=now))
+        elif record.state == PLANNED and case.conflict:
+            _publish(state, stopped(record, Standing.HELD, IDENTITY_CONFLICT), now)
+
+
+def plan_result(state: State, known: KnownResult, destinations: tuple[Destination, ...], now: datetime) -> None:
+    """Write a row for each delivery that the result calls for; waits where its case is not known yet."""
+    result = known.result
+    case = state.case(result.case_id)
+    if case is None:
+        return
+    case = replace(case, observed_at=now)  # how fresh the projection is matters at send, not here
+    ratchets = {d.name: _ratchet(state, case.case_id, d.name, "") for d in destinations}
+    for record in state.of_case(result.case_id):
+        older = record.delivery.revision < result.revision
+        if older and record.open and _same_algorithm(record, known):
+            _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
+    for delivery in plan(result, case, destinations, ratchets, now):
+        record = DeliveryRecord(
+            id=delivery.id,
+            delivery=delivery,
+            result_id=result.result_id,
+            site=case.site,
+            study_instance_uid=case.study_instance_uid,
+            state={Standing.DUE: PLANNED, Standing.HELD: HELD}.get(delivery.standing, ""),
+            reason=delivery.rule.code if delivery.rule else "",
+            planned_at=now,
+            next_at=now,
+            case_version=case.version,
+            headers=known.headers,
+        )
+        if delivery.standing is Standing.SUPPRESSED and delivery.rule is not None:
+            record = replace(record, state=suppressed(delivery.rule))
+        if state.add(record):
+            _publish(state, record, now)
+    state.planned(result.result_id)
+
+
+def claim(
+    state: State, destination: Destination, now: datetime, fresh_at: datetime | None, limit: int
+) -> Sequence[Assignment]:
+    """What may be sent to ``destination`` now, after the guard. Runs in one transaction.
+
+    ``fresh_at`` is when the projection was last known to hold every case change; priorities wait for it.
+    """
+    claimed = []
+    for record in state.due(destination.name, now, limit):
+        known = state.result(record.result_id)
+        case = state.case(record.delivery.case_id)
+        if known is None or case is None:
+            _publish(state, stopped(record, Standing.SUPPRESSED, RESULT_LOST), now)
+            continue
+        case = replace(case, observed_at=fresh_at)
+        if _waits_for_priority(state, record, now):
+            state.save(replace(record, next_at=now + _STALE_AGAIN / 5))
+            continue
+        ratchet = _ratchet(state, case.case_id, destination.name, record.id)
+        standing, rule = judge(record.delivery.kind, known.result, case, destination, ratchet=ratchet, now=now)
+        if rule is priority.PROJECTION_STALE:
+            state.save(replace(record, next_at=now + _STALE_AGAIN))
+            continue
+        seen = replace(record, case_version=case.version)
+        if standing is not Standing.DUE:
+            _publish(state, stopped(seen, standing, rule), now)
+            continue
+        if record.delivery.kind is Kind.PRIORITY:
+            seen = replace(seen, priority=priority.proposed(known.result) or "")
+        # Claimed until it is settled: no other claim takes it, a restart does (`recover`).
+        seen = replace(seen, next_at=now + CLAIMED_FOR)
+        state.save(seen)
+        claimed.append(Assignment(seen, known.result, case))
+    return claimed
+
+
+def settle(
+    state: State,
+    outcomes: Sequence[tuple[DeliveryRecord, Outcome]],
+    persistence: Persistence,
+    now: datetime,
+) -> None:
+    """Write down what became of each attempt, and state it where it changed. Runs in one transaction."""
+    for record, outcome in outcomes:
+        known = state.record(record.id) or record
+        if known.state != record.state and isinstance(outcome, Failed | Held):
+            # It was held or superseded while it was on its way; only an answer of the peer counts against that.
+            doubt = isinstance(outcome, Failed) and outcome.in_doubt
+            state.save(replace(known, in_doubt=known.in_doubt or doubt, next_at=now))
+            continue
+        after = settled(replace(record, changes=known.changes), outcome, persistence, now)
+        if (after.state, after.reason) == (known.state, known.reason):
+            state.save(after)
+        else:
+            _publish(state, after, now)
+
+
+def _publish(state: State, record: DeliveryRecord, now: datetime) -> None:
+    counted = replace(record, changes=record.changes + 1)
+    state.save(counted)
+    state.publish(counted, now)
+
+
+def _same_algorithm(record: DeliveryRecord, known: KnownResult) -> bool:
+    algorithm = known.result.algorithm
+    return (record.delivery.algorithm, record.delivery.version) == (algorithm.name, algorithm.version)
+
+
+def _ratchet(state: State, case_id: str, destination: str, own: str) -> Ratchet:
+    """What this destination has, or may have, been sent for the case, apart from the delivery itself."""
+    sent = [
+        (record.priority, record.delivery.algorithm, record.delivery.version)
+        for record in state.of_case(case_id)
+        if record.delivery.destination == destination
+        and record.delivery.kind is Kind.PRIORITY
+        and record.raised
+        and record.id != own
+    ]
+    return Ratchet(tuple(sent))
+
+
+def _waits_for_priority(state: State, record: DeliveryRecord, now: datetime) -> bool:
+    """The priority goes first: what else there is of a result waits for its first attempt, but not for long."""
+    if record.delivery.kind is Kind.PRIORITY or now - record.planned_at > _PRIORITY_FIRST:
+        return False
+    return any(
+        other.delivery.kind is Kind.PRIORITY
+        and other.result_id == record.result_id
+        and other.open
+        and other.failures == 0
+        for other in state.of_case(record.delivery.case_id)
+    )
