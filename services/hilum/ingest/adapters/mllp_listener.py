@@ -92,9 +92,10 @@ class MllpListener:
             _CLOSED.add(1, {"reason": "lost"})
             _LOG.info("an MLLP connection was lost: %s", type(error).__name__)
             writer.transport.abort()
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends one connection and no other
             _CLOSED.add(1, {"reason": "defect"})
-            _LOG.exception("an MLLP connection was closed for a defect of ours; what was not answered was not taken")
+            _LOG.error("an MLLP connection was closed for a defect of ours: %s", type(error).__name__)
+            writer.transport.abort()
         finally:
             del self._connections[task]
             _CONNECTIONS.add(-1)
