@@ -12,7 +12,8 @@ from hilum.contracts.patients.v1.patients_pb2 import PatientEvent
 from hilum.contracts.reports.v1.reports_pb2 import Report
 from hilum.errors import Rejected
 from hilum.eventlog.port import Record
-from hilum.hl7.message import parse
+from hilum.hl7.judge import ACKNOWLEDGING
+from hilum.hl7.message import Message, parse
 from hilum.ledger.adapters import tables
 from hilum.ledger.adapters.encoding import dump_keys, key_of, keys_of, micros, micros_of
 from hilum.ledger.adapters.outcomes import (
@@ -55,7 +56,7 @@ class Projection:
 
     def _message(self, transaction: SqlTransaction, record: Record) -> None:
         message = read(RawMessage, record)
-        kind, own = self._kind(message.payload)
+        kind, no_effect = self._kind(message.payload)
         received = micros_of(message.received_at) or micros(record.event.time)
         same = transaction.connection.execute(
             sa.select(tables.MESSAGES.c.sha256).where(
@@ -79,17 +80,27 @@ class Projection:
             acknowledgement_code=message.acknowledgement_code,
             reason=message.reason,
             kind=kind,
-            own=own,
+            no_effect=no_effect,
         )
 
-    def _kind(self, payload: bytes) -> tuple[str, bool]:
-        """MSH-9.1^MSH-9.2, and whether MSH-3 is ours."""
+    def _kind(self, payload: bytes) -> tuple[str, str]:
+        """MSH-9.1^MSH-9.2, and why a message of its kind rightly changes nothing here."""
         try:
             message = parse(payload)
         except Rejected:
-            return "", False
+            return "", ""
         code, trigger = message.get("MSH-9.1"), message.get("MSH-9.2")
-        return (f"{code}^{trigger}" if trigger else code), message.get("MSH-3.1") in self._own
+        kind = f"{code}^{trigger}" if trigger else code
+        if code in ACKNOWLEDGING:
+            return kind, "acknowledgement"
+        return kind, "own" if code == "ORU" and self._is_own(message) else ""
+
+    def _is_own(self, message: Message) -> bool:
+        """A result of ours that came back: sent under our name, or each group under a filler number of ours."""
+        if message.get("MSH-3").strip() in self._own:
+            return True
+        assigners = {group.get("OBR-3.2") or group.get("ORC-3.2") for group in message.groups(("ORC", "OBR"))}
+        return bool(assigners) and assigners <= self._own
 
     def _order(self, transaction: SqlTransaction, record: Record) -> None:
         order = read(Order, record)

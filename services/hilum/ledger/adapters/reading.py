@@ -32,7 +32,7 @@ def message(row: Row) -> MessageFact:
         acknowledgement_code=row.acknowledgement_code,
         reason=row.reason,
         kind=row.kind,
-        own=row.own,
+        no_effect=row.no_effect,
         effects=row.effects or 0,
         dead_letter=row.cause_event_id is not None,
     )

@@ -32,7 +32,7 @@ MESSAGES = sa.Table(
     _text("acknowledgement_code"),
     _text("reason"),
     _text("kind"),
-    sa.Column("own", sa.Boolean, nullable=False),
+    _text("no_effect"),
     sa.Index("messages_by_control_id", "feed", "message_control_id"),
 )
 # One row for each order, report or patient event that was made of a raw message.

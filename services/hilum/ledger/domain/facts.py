@@ -30,7 +30,7 @@ class MessageFact:
     acknowledgement_code: str
     reason: str
     kind: str  # MSH-9.1^MSH-9.2; empty when unreadable
-    own: bool  # names a result of ours: what we sent came back
+    no_effect: str  # acknowledgement, or own (a result of ours that came back); empty when it must have an effect
     effects: int = 0  # orders, reports and patient events that were made of it
     dead_letter: bool = False
 

@@ -7,8 +7,6 @@ from hilum.ledger.domain.checks import Check, check
 from hilum.ledger.domain.facts import AlgorithmFact, DeliveryFact, ImageFact, MessageFact, ResultFact, TaskFact
 from hilum.ledger.domain.identity import AlgorithmIdentity, Standing, Unit
 
-# Kinds that are accepted and change nothing here: acknowledgements of what we sent (HL7 v2.5.1 2.13, 4.4).
-_WITHOUT_EFFECT = {"ACK", "ORR", "ORG", "ORI", "ORL", "RSP"}
 _SUCCESS = {"0000", "0000H", "0X0000", "0"}
 
 
@@ -40,7 +38,7 @@ def messages_accounted(messages: Sequence[MessageFact]) -> Check:
             counts["with effect"] += 1
         elif message.dead_letter:
             counts["dead letters"] += 1
-        elif without_effect(message):
+        elif message.no_effect:
             counts["without effect by kind"] += 1
         elif _identity_of(message) in done:
             counts["repeats"] += 1
@@ -54,10 +52,6 @@ def messages_accounted(messages: Sequence[MessageFact]) -> Check:
         f"{len(accepted)} accepted messages: {told}; {refused} refused with a reason",
         "accepted messages without a trace",
     )
-
-
-def without_effect(message: MessageFact) -> bool:
-    return message.own or message.kind.partition("^")[0] in _WITHOUT_EFFECT
 
 
 def _accounted(message: MessageFact) -> bool:
