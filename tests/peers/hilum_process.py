@@ -1,0 +1,97 @@
+"""`hilum serve all` as a process of its own, on ports that stay the same when it is started again."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from peers.ports import take_free_port
+
+_DIRECT = build_opener(ProxyHandler({}))
+_SECONDS = 60.0
+
+
+@dataclass
+class HilumProcess:
+    """Started, killed and started again over one state folder."""
+
+    state: Path
+    site: Path
+    log: Path
+    mllp_port: int = field(default_factory=take_free_port)
+    dicom_port: int = field(default_factory=take_free_port)
+    grpc_port: int = field(default_factory=take_free_port)
+    http_port: int = field(default_factory=take_free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+    groups: list[int] = field(default_factory=list)
+    _process: asyncio.subprocess.Process | None = None
+
+    def __post_init__(self) -> None:
+        for service in ("INFERENCE", "LEDGER", "OVERSIGHT"):
+            self.environment.setdefault(f"HILUM_{service}__GRPC_PORT", str(take_free_port()))
+
+    @property
+    def ledger_grpc_port(self) -> int:
+        return int(self.environment["HILUM_LEDGER__GRPC_PORT"])
+
+    async def start(self) -> None:
+        """Return once /readyz says so; raise RuntimeError with the end of the log when it does not."""
+        ports = {name: getattr(self, f"{name}_port") for name in ("mllp", "dicom", "grpc", "http")}
+        options = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
+        hilum = Path(sys.executable).parent / "hilum"
+        with self.log.open("ab") as printed:
+            self._process = await asyncio.create_subprocess_exec(
+                *(hilum, "serve", "all", "--state", self.state, "--config", self.site, *options),
+                stdout=printed,
+                stderr=printed,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self.groups.append(self._process.pid)
+        until = time.monotonic() + _SECONDS
+        while not await asyncio.to_thread(self._ready):
+            if self._process.returncode is not None or time.monotonic() > until:
+                raise RuntimeError(f"hilum did not become ready:\n{self.log.read_text(errors='replace')[-4000:]}")
+            await asyncio.sleep(0.05)
+
+    async def kill(self) -> None:
+        """SIGKILL to the process itself, as a power cut would; its children must notice by themselves."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    async def stop(self, seconds: float = 20.0) -> int:
+        """SIGTERM, and the exit status once it has drained."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await asyncio.wait_for(self._process.wait(), seconds)
+
+    def survivors(self) -> list[int]:
+        """Process groups of which something still runs."""
+        return [group for group in self.groups if _alive(group)]
+
+    def end(self) -> None:
+        """End whatever is left, by force."""
+        for group in self.survivors():
+            os.killpg(group, signal.SIGKILL)
+
+    def _ready(self) -> bool:
+        try:
+            with _DIRECT.open(f"http://127.0.0.1:{self.http_port}/readyz", timeout=2.0) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
