@@ -9,7 +9,8 @@ from pathlib import Path
 from hilum.errors import HilumError
 from hilum.hl7 import mllp
 from hilum.hl7.compose import MessageBuilder
-from hilum.hl7.message import Group, Message, parse
+from hilum.hl7.escapes import unescape
+from hilum.hl7.message import Group, Message, Segment, parse
 from hilum.ids import control_id
 from hilum.simulator.reading_list import ReadingList
 from hilum.simulator.receipts import Receipt, Receipts
@@ -102,7 +103,7 @@ class Ris:
 
     def _take(self, message: Message, payload: bytes) -> None:
         identity, kind = message.get("MSH-10"), message.get("MSH-9.1")
-        groups = [*message.groups(("ORC", "OBR")), *message.groups(("OBR",))]
+        groups = message.groups(("ORC", "OBR"))
         accessions = {accession for group in groups if (accession := _accession(group))}
         facts = {"message_type": kind, "accession_number": ",".join(sorted(accessions))}
         receipt = self.receipts.record("message", identity, payload, facts)
@@ -115,11 +116,12 @@ class Ris:
     def _rank(self, group: Group) -> None:
         accession, now = _accession(group), datetime.now(UTC)
         explicit = group.get("TQ1-9.1") or group.get("ORC-7.6") or group.get("OBR-27.6")
-        flags = [_FLAG_PRIORITY[flag] for flag in group.all("OBX-8") if flag in _FLAG_PRIORITY]
-        finding = next(iter(group.all("OBX-5.2")), "") if flags else ""
-        for priority in [explicit, *flags]:
+        if explicit:
+            self.reading_list.raise_priority(accession, explicit, "", now)
+        for row in group.every("OBX"):
+            priority = _FLAG_PRIORITY.get(row.raw(8))
             if priority:
-                self.reading_list.raise_priority(accession, priority, finding, now)
+                self.reading_list.raise_priority(accession, priority, _name_of(row, group), now)
 
     def _keep(self, receipt: Receipt, payload: bytes) -> None:
         if self._kept is not None:
@@ -129,6 +131,12 @@ class Ris:
 
 def _accession(group: Group) -> str:
     return group.get("IPC-1.1") or group.get("OBR-18")
+
+
+def _name_of(row: Segment, group: Group) -> str:
+    """The text of what was observed (OBX-3.2)."""
+    parts = row.raw(3).split(group.delimiters.component)
+    return unescape(parts[1], group.delimiters, group.codec) if len(parts) > 1 else ""
 
 
 def _acknowledge(message: Message | None, code: str, text: str = "", *, wrong_id: bool = False) -> bytes:

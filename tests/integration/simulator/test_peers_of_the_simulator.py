@@ -174,6 +174,20 @@ def test_a_radiograph_conforms_to_its_object(modality: str, photometric: str, tm
     assert errors == []
 
 
+async def test_an_abnormal_finding_is_a_reason_to_re_rank(ris: Ris) -> None:
+    ris.reading_list.add(ORDER)
+    result = (
+        "MSH|^~\\&|HILUM||RIS||20260301||ORU^R01^ORU_R01|R1|P|2.5.1\r"
+        f"OBR|1||AI1^HILUM|px^Pneumothorax^L||||||||||||||{ORDER.accession_number}|||||||P\r"
+        "OBX|1|CWE|36118008^Pneumothorax^SCT|1|52101004^Present^SCT|||AA|||P\r"
+    )
+    feed = Hl7Feed("127.0.0.1", ris.port)
+    assert (await feed.send("R1", result.encode())).accepted
+    await feed.close()
+    [entry] = ris.reading_list.in_order()
+    assert (entry.priority, entry.flags) == ("S", ["Pneumothorax"])
+
+
 async def test_a_refusal_of_the_ris_is_scripted_in_order() -> None:
     script = Script(Step(Act.REFUSE, code="AR"), Step())
     server = Ris(script=script)
