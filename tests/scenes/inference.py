@@ -50,7 +50,7 @@ class World:
 
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[InferenceService]:
-        service = build(Settings(grpc_port=0, **settings), self.platform())
+        service = build(Settings(**({"grpc_port": 0} | settings)), self.platform())
         ready = asyncio.Event()
         serving = asyncio.create_task(service.serve(ready.set))
         waiting = asyncio.create_task(ready.wait())

@@ -64,7 +64,9 @@ class InferenceService:
 
             handlers: dict[str, Handler[SqlTransaction]] = {topic.name: handle for topic in topics.TASKS.values()}
             consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
-            server = InferenceServer(inference, self._settings)
+            settings = self._settings
+            address = f"{settings.grpc_host}:{settings.grpc_port}"
+            server = InferenceServer(inference, address, settings.message_mib * 1024 * 1024, settings.drain_seconds)
             self.grpc_port = server.port
             await server.start()
             try:

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from hilum.errors import Unavailable
 from scenes.inference import MODEL, WAIT_SECONDS, World, channel_to
 
 
@@ -171,3 +172,10 @@ async def test_a_caller_that_goes_away_leaves_the_worker_in_order(world: World) 
         answer = await client.call("ModelInfer", image_request(client, one, raw=True))
         assert answer.outputs[0].shape[0] == 1
         assert service.workers.pids == pids
+
+
+async def test_a_port_that_is_taken_stops_the_start(world: World) -> None:
+    async with world.running() as service:
+        with pytest.raises(Unavailable, match="port_taken"):
+            async with world.running(grpc_port=service.grpc_port):
+                pass

@@ -15,7 +15,6 @@ from hilum.errors import Duplicate, Fault, HilumError, Overloaded, Rejected, Una
 from hilum.inference.adapters.tensors import fill_response, tensors_of
 from hilum.inference.app import Inference
 from hilum.inference.engines.port import TensorSpec
-from hilum.inference.settings import Settings
 from hilum.openinference import open_inference_grpc_pb2 as pb
 from hilum.openinference import open_inference_grpc_pb2_grpc as pb_grpc
 
@@ -91,13 +90,13 @@ class InferenceServicer(pb_grpc.GRPCInferenceServiceServicer):
 class InferenceServer:
     """The listening server; `port` is the bound one after `start`."""
 
-    def __init__(self, inference: Inference, settings: Settings) -> None:
-        limit = settings.message_mib * 1024 * 1024
-        self._drain_seconds = settings.drain_seconds
+    def __init__(self, inference: Inference, address: str, message_bytes: int, drain_seconds: float) -> None:
+        """``address`` is host:port; a port of 0 takes a free one. Raises Unavailable ``port_taken``."""
+        self._drain_seconds = drain_seconds
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", limit),
-                ("grpc.max_send_message_length", limit),
+                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.max_send_message_length", message_bytes),
                 ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it
                 ("grpc.max_connection_age_ms", 30 * 60 * 1000),
                 ("grpc.keepalive_time_ms", 60_000),
@@ -109,7 +108,7 @@ class InferenceServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.port = _bound(self._server, settings)
+        self.port = _bound(self._server, address)
 
     async def start(self) -> None:
         await self._server.start()
@@ -122,13 +121,13 @@ class InferenceServer:
         await self._server.stop(self._drain_seconds)
 
 
-def _bound(server: grpc.aio.Server, settings: Settings) -> int:
+def _bound(server: grpc.aio.Server, address: str) -> int:
     try:
-        port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+        port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise Unavailable("port_taken", f"inference cannot listen on port {settings.grpc_port}") from error
+        raise Unavailable("port_taken", f"inference cannot listen on {address}") from error
     if port == 0:
-        raise Unavailable("port_taken", f"inference cannot listen on port {settings.grpc_port}")
+        raise Unavailable("port_taken", f"inference cannot listen on {address}")
     return port
 
 
