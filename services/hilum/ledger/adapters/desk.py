@@ -45,7 +45,7 @@ class Desk:
         """Raises `Rejected` (`dead_letter_unknown`)."""
         letter = await self._view(lambda view: view.dead_letter(dead_letter_id))
         if letter is None:
-            raise _unknown()
+            raise unknown()
         return letter
 
     async def replay(self, dead_letter_id: str) -> None:
@@ -83,11 +83,11 @@ class Desk:
 def replayable(letter: DeadLetter | None) -> DeadLetter:
     """Raises `Rejected` (`dead_letter_unknown`), `Duplicate` (`dead_letter_replayed`)."""
     if letter is None:
-        raise _unknown()
+        raise unknown()
     if letter.state == "replayed":
         raise Duplicate("dead_letter_replayed", "this dead letter was sent back before")
     return letter
 
 
-def _unknown() -> Rejected:
+def unknown() -> Rejected:
     return Rejected("dead_letter_unknown", "the ledger holds no dead letter with this identity")

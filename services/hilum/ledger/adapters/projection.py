@@ -12,8 +12,8 @@ from hilum.contracts.patients.v1.patients_pb2 import PatientEvent
 from hilum.contracts.reports.v1.reports_pb2 import Report
 from hilum.errors import Rejected
 from hilum.eventlog.port import Record
-from hilum.hl7.judge import ACKNOWLEDGING
 from hilum.hl7.message import Message, parse
+from hilum.hl7.tables import ACKNOWLEDGING
 from hilum.ledger.adapters import tables
 from hilum.ledger.adapters.encoding import dump_keys, key_of, keys_of, micros, micros_of
 from hilum.ledger.adapters.outcomes import (

@@ -9,7 +9,7 @@ from hilum.errors import Rejected
 from hilum.eventlog.port import EventLog
 from hilum.oversight import domain
 from hilum.oversight.adapters import keys
-from hilum.oversight.adapters.policy_log import SignedPolicies, only_writer
+from hilum.oversight.adapters.policy_log import SignedPolicies, current, only_writer
 from hilum.oversight.app import set_state
 from hilum.oversight.domain import Model, Package, Policy, State, Versions
 from hilum.packages import ModelPackage
@@ -41,8 +41,7 @@ class Desk:
         self._log = log
 
     async def models(self) -> list[Model]:
-        policies = SignedPolicies(self._log, keys.load_or_make(key_file(self._state)))
-        return domain.models(self._installed, await self._registered(), await policies.current())
+        return domain.models(self._installed, await self._registered(), await current(self._log))
 
     async def set_state(self, name: str, state: str, reason: str) -> Policy:
         """Raises `Rejected`: `state_unknown`, and what `domain.by_a_person` raises."""

@@ -28,7 +28,7 @@ class SignedPolicies:
         self._key = key
 
     async def current(self) -> Mapping[str, Policy]:
-        return {name: _policy(message) for name, message in (await read_all(self._log)).items()}
+        return await current(self._log)
 
     async def write(self, drafts: Sequence[Draft], after: int, at: datetime) -> Sequence[Policy]:
         written, events = [], []
@@ -48,6 +48,11 @@ class SignedPolicies:
             written.append(_policy(message))
         await self._log.append(events)
         return written
+
+
+async def current(log: EventLog) -> Mapping[str, Policy]:
+    """What is in force, by model name."""
+    return {name: _policy(message) for name, message in (await read_all(log)).items()}
 
 
 async def read_all(log: EventLog) -> Mapping[str, policies_pb2.Policy]:

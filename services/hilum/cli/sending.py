@@ -1,0 +1,151 @@
+"""`hilum send`: messages over MLLP, images by C-STORE."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import typer
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hilum.cli.ending import CHECK_FAILED, DONE
+from hilum.cli.showing import show_json
+from hilum.dicom.scu import Peer, StoreOutcome, store
+from hilum.errors import HilumError, Rejected, Unavailable
+from hilum.hl7 import mllp
+from hilum.hl7.acknowledgement import Acknowledgement, read_acknowledgement
+
+_LARGEST_ANSWER = 1 << 20
+_MESSAGE_START = re.compile(rb"(?m)^(?=MSH)")
+
+
+def send_hl7(files: list[Path], host: str, port: int, timeout: float, as_json: bool) -> int:
+    """One message at a time, each waiting for its acknowledgement (MLLP release 1)."""
+    told: list[dict[str, str]] = []
+    with _progress() as progress:
+        task = progress.add_task("messages", total=len(files))
+        with _Connection(host, port, timeout) as connection:
+            for file in files:
+                for message in messages_in(file.read_bytes()):
+                    told.append({"file": str(file), **_exchange(connection, message)})
+                    if not as_json:
+                        _tell(progress.console, told[-1])
+                progress.advance(task)
+    if as_json:
+        show_json(told)
+    return DONE if told and all(one["code"] in ("AA", "CA") for one in told) else CHECK_FAILED
+
+
+def messages_in(content: bytes) -> list[bytes]:
+    """The messages of a file, their segments ended by CR as MLLP wants them; a batch (FHS, BHS) stays whole."""
+    content = content.replace(b"\r\n", b"\r").replace(b"\n", b"\r").strip(b"\x0b\x1c\r")
+    if not content.startswith(b"MSH"):
+        return [content + b"\r"]
+    lines = content.replace(b"\r", b"\n")
+    return [part.replace(b"\n", b"\r").rstrip(b"\r") + b"\r" for part in _MESSAGE_START.split(lines) if part]
+
+
+def _exchange(connection: "_Connection", message: bytes) -> dict[str, str]:
+    try:
+        answer = connection.send(message)
+    except HilumError as error:
+        connection.close()
+        return {"message_control_id": "", "code": "", "reason": str(error)}
+    return {"message_control_id": answer.message_control_id, "code": answer.code, "reason": answer.text}
+
+
+def _tell(console: Console, one: dict[str, str]) -> None:
+    style = "green" if one["code"] in ("AA", "CA") else "bold red"
+    console.print(f"[{style}]{one['code'] or 'none'}[/] {one['file']} {one['reason']}".rstrip(), highlight=False)
+
+
+class _Connection:
+    """One MLLP connection, made when first needed and anew after a failure."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._address = (host, port)
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, message: bytes) -> Acknowledgement:
+        """Raises `Unavailable` when nobody answers, `Rejected` when the answer is no acknowledgement."""
+        try:
+            if self._socket is None:
+                self._socket = socket.create_connection(self._address, self._timeout)
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(mllp.encode(message))
+            return read_acknowledgement(self._answer(self._socket))
+        except OSError as error:
+            raise Unavailable("no_answer", f"no acknowledgement: {error.strerror or type(error).__name__}") from error
+
+    def _answer(self, connection: socket.socket) -> bytes:
+        decoder = mllp.FrameDecoder(_LARGEST_ANSWER)
+        while data := connection.recv(65536):
+            for found in decoder.feed(data):
+                if isinstance(found, mllp.FramingFault):
+                    raise Rejected(found.code, found.text)
+                return found.payload
+        raise Unavailable("no_answer", "the receiver closed the connection without an acknowledgement")
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_title: str, as_json: bool) -> int:
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
+    peer = Peer(host, port, ae_title, calling_ae_title)
+    sent: list[Path] = []
+    unread: list[dict[str, str]] = []
+
+    def read() -> Iterator[Dataset]:
+        for file in files:
+            try:
+                instance = dcmread(file)
+            except (InvalidDicomError, OSError) as error:
+                unread.append({"file": str(file), "status": "", "reason": f"not a DICOM file ({type(error).__name__})"})
+                progress.advance(task)
+                continue
+            sent.append(file)
+            yield instance
+            progress.advance(task)
+
+    with _progress() as progress:
+        task = progress.add_task("images", total=len(files))
+        outcomes = store(peer, read())
+    told = [_outcome(file, outcome) for file, outcome in zip(sent, outcomes, strict=True)]
+    failed = [one for one, outcome in zip(told, outcomes, strict=True) if not outcome.stored] + unread
+    if as_json:
+        show_json(told + unread)
+    else:
+        for one in failed:
+            typer.echo(f"{one['file']}: {one['status'] or 'not sent'} {one['reason']}".rstrip(), err=True)
+        typer.echo(f"{len(told) + len(unread) - len(failed)} of {len(files)} taken")
+    return DONE if files and not failed else CHECK_FAILED
+
+
+def _outcome(file: Path, outcome: StoreOutcome) -> dict[str, str]:
+    status = "" if outcome.status is None else f"{outcome.status:04X}"
+    return {
+        "file": str(file),
+        "sop_instance_uid": outcome.sop_instance_uid,
+        "status": status,
+        "reason": str(outcome.error) if outcome.error is not None else "",
+    }
+
+
+def _progress() -> Progress:
+    """On the error stream, so that what is printed can be read by a program."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,54 @@
+"""`hilum serve` and `hilum demo`."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from hilum import embedded
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def serve(
+    services: list[str], state: Path, config: Path | None, ports: Mapping[str, int | None], otlp_endpoint: str | None
+) -> None:
+    logging.basicConfig(level=logging.INFO, format=_FORMAT)
+    options = embedded.Options(
+        state=state,
+        config=config,
+        otlp_endpoint=otlp_endpoint,
+        services=embedded.names_of(services),
+        mllp_port=ports["mllp_port"],
+        dicom_port=ports["dicom_port"],
+        grpc_port=ports["grpc_port"],
+        http_port=ports["http_port"],
+    )
+    asyncio.run(embedded.run(options, started=_tell))
+
+
+def _tell(running: embedded.Running) -> None:
+    """Where it listens, one line a port."""
+    console = Console(stderr=True, highlight=False)
+    listening = {"HTTP": running.http_port}
+    for service, what, name in (
+        ("ingest", "MLLP", "mllp_port"),
+        ("imaging", "DICOM", "dicom_port"),
+        ("ingest", "gRPC intake", "grpc_port"),
+        ("inference", "gRPC inference", "grpc_port"),
+        ("ledger", "gRPC ledger", "grpc_port"),
+        ("oversight", "gRPC oversight", "grpc_port"),
+    ):
+        if service in running.services:
+            listening[what] = getattr(running.services[service], name)
+    for what, port in listening.items():
+        console.print(f"{what:<15} 127.0.0.1:{port}")
+    console.print("ready")
+
+
+def demo(images: Path | None, labels: Path | None, out: Path) -> int:
+    from hilum.simulator.demo import DemoOptions, run_demo  # noqa: PLC0415 - what serving does not need
+
+    return asyncio.run(run_demo(DemoOptions(images=images, labels=labels, out=out)))
