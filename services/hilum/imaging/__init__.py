@@ -1,0 +1,1 @@
+"""Which pixels do we hold? The storage SCP, and what it keeps."""

@@ -1,0 +1,1 @@
+"""Imaging at its edges: DIMSE, data sets, the index of what is held, the log."""

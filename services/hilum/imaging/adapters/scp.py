@@ -1,0 +1,188 @@
+"""The storage and verification SCP (PS3.4 A, B): pynetdicom's threads on one side, the event loop on the other."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from opentelemetry import metrics
+from opentelemetry.trace import SpanKind
+from pydicom import Dataset
+from pynetdicom import AE, build_context, evt
+from pynetdicom.dimse_primitives import C_STORE
+
+from hilum import telemetry
+from hilum.clock import Clock
+from hilum.dicom.status import SUCCESS, status_of
+from hilum.errors import Fault, HilumError, Overloaded, Rejected, Unavailable
+from hilum.imaging.adapters.contexts import VERIFICATION, storage_sop_classes, supported
+from hilum.imaging.adapters.data_sets import Reading, Received
+from hilum.imaging.adapters.transport import Limits, StorageServer
+from hilum.imaging.app import Storage
+from hilum.imaging.domain import Refusal
+from hilum.imaging.settings import Settings
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+_METER = metrics.get_meter("hilum")
+_ANSWERS = _METER.create_counter("hilum_imaging_instances", description="C-STORE requests by outcome")
+_SECONDS = _METER.create_histogram("hilum_imaging_store_seconds", unit="s", description="request to answer")
+_COMMENT_CHARACTERS = 64  # (0000,0902) Error Comment is LO
+
+
+class StorageScp:
+    """Listens from `start` to `stop`; every answer of 0000H follows a durable append."""
+
+    def __init__(self, settings: Settings, storage: Storage, reading: Reading, clock: Clock) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._reading = reading
+        self._clock = clock
+        self._sop_classes = storage_sop_classes(settings.additional_sop_classes)
+        self._in_hand = _InHand(settings.max_receiving_bytes)
+        self._draining = False
+        self._server: StorageServer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Bind, listen, and return the port. Raises `Unavailable` when the address cannot be bound."""
+        settings, self._loop = self._settings, loop
+        entity = AE(settings.ae_title)
+        entity.maximum_associations = settings.max_associations
+        entity.maximum_pdu_size = settings.max_pdu_bytes
+        entity.acse_timeout = settings.association_seconds
+        entity.dimse_timeout = settings.answer_seconds
+        entity.network_timeout = settings.idle_seconds
+        entity.require_called_aet = settings.require_called_ae_title
+        entity.require_calling_aet = list(settings.calling_ae_titles)
+        try:
+            server = entity.make_server(
+                (settings.host, settings.dicom_port),
+                contexts=[build_context(VERIFICATION)],
+                evt_handlers=[(evt.EVT_REQUESTED, self._on_requested), (evt.EVT_C_STORE, self._on_store)],
+                server_class=StorageServer,
+                limits=Limits(
+                    pdu_bytes=settings.max_pdu_bytes,
+                    data_set_bytes=settings.max_data_set_bytes,
+                    receiving_bytes=settings.max_receiving_bytes,
+                    pdu_seconds=settings.idle_seconds,
+                    connections=2 * settings.max_associations,
+                ),
+            )
+        except OSError as error:
+            raise Unavailable("port_unavailable", f"the DICOM port cannot be bound: {error.strerror}") from error
+        assert isinstance(server, StorageServer)
+        server.serve_in_thread()
+        self._server = server
+        return int(server.server_address[1])
+
+    def stop(self) -> None:
+        """Accept nothing more, let what is in hand be answered, then end the associations. Blocks."""
+        server = self._server
+        if server is None:
+            return
+        self._draining = True
+        server.shutdown()
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while self._in_hand.count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for association in server.active_associations:
+            association.abort()
+        self._server = None
+
+    def _on_requested(self, event: evt.Event) -> None:
+        """Offer each SOP class in the encodings that this caller proposed."""
+        association = event.assoc
+        proposed = association.requestor.requested_contexts
+        association.acceptor.supported_contexts = supported(proposed, self._sop_classes)
+
+    def _on_store(self, event: evt.Event) -> int | Dataset:
+        began = time.monotonic()
+        with telemetry.span("imaging stores an instance", SpanKind.SERVER, headers={}) as span:
+            try:
+                outcome = self._store(event)
+                status: int | Dataset = SUCCESS
+            except HilumError as error:
+                outcome, status = error.code, _refused(error)
+            except Exception as error:  # noqa: BLE001 - the peer must be answered whatever happens
+                _LOG.error("C-STORE: unexpected %s", type(error).__name__)
+                outcome, status = "unexpected", _refused(Fault("unexpected", "processing failed"))
+            span.set_attribute("hilum.outcome", outcome)
+        _ANSWERS.add(1, {"outcome": outcome})
+        _SECONDS.record(time.monotonic() - began)
+        return status
+
+    def _store(self, event: evt.Event) -> str:
+        """The outcome's name, once it is durable. Raises the error that the peer is to be told."""
+        request = event.request
+        assert isinstance(request, C_STORE)
+        if self._draining:
+            raise Overloaded("shutting_down", "this application entity is stopping")
+        data_set = request.DataSet.getbuffer() if request.DataSet is not None else memoryview(b"")
+        with self._in_hand.taking(len(data_set)):
+            received = Received(
+                sop_class_uid=str(request.AffectedSOPClassUID or ""),
+                sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
+                transfer_syntax_uid=str(event.context.transfer_syntax),
+                context_sop_class_uid=str(event.context.abstract_syntax),
+                calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
+                data_set=data_set,
+                at=self._clock.now(),
+            )
+            read = self._reading.read(received)
+            if isinstance(read, Refusal):
+                self._await(lambda: self._storage.refuse(read))
+                raise Rejected(read.code, read.text)
+            return self._await(lambda: self._storage.store(read)).name.lower()
+
+    def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run ``work`` on the event loop and wait for it; `Unavailable` when it does not end in time."""
+        assert self._loop is not None
+        coroutine = work()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise Unavailable("shutting_down", "this application entity has stopped") from None
+        try:
+            return future.result(self._settings.answer_seconds)
+        except FutureTimeoutError:
+            future.cancel()
+            raise Unavailable("storing_timed_out", "the instance was not durable in time") from None
+
+
+class _InHand:
+    """Data sets being handled, bounded in bytes; one alone may always be."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self.count = 0
+
+    @contextmanager
+    def taking(self, size: int) -> Iterator[None]:
+        with self._lock:
+            if self.count and self._bytes + size > self._limit:
+                raise Overloaded("too_much_in_hand", "too many data sets are being stored at once")
+            self._bytes += size
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bytes -= size
+                self.count -= 1
+
+
+def _refused(error: HilumError) -> Dataset:
+    """The status with its Error Comment (PS3.7 C.1), which holds nothing that identifies a patient."""
+    answer = Dataset()
+    answer.Status = status_of(error)
+    answer.ErrorComment = f"{error.code}: {error.text}"[:_COMMENT_CHARACTERS]
+    return answer

@@ -1,0 +1,157 @@
+"""pynetdicom's server and sockets, bounded: no peer makes them wait for ever or grow without limit.
+
+The library reads whatever length a PDU header states, without a deadline, and queues messages as fast as a
+peer sends them. Here a PDU has a size and a deadline, a message in the making has a size, all of them
+together have one, connections are counted, and a peer that sends ahead of our answers is made to wait.
+"""
+
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from socketserver import BaseServer
+from typing import Any, NoReturn, cast
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+_ABORT = struct.pack(
+    ">BBIBBBB", 7, 0, 4, 0, 0, 2, 6
+)  # A-ABORT by the provider: invalid PDU parameter value (PS3.8 9.3.8)
+_CONTROL_PDU_BYTES = 262_144  # A-ASSOCIATE-RQ with 128 contexts and every transfer syntax stays below
+_READ_BYTES = 262_144
+_QUEUED_MESSAGES = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes, and seconds for one PDU to arrive whole."""
+
+    pdu_bytes: int
+    data_set_bytes: int
+    receiving_bytes: int
+    pdu_seconds: float
+    connections: int
+
+
+class BoundedSocket(AssociationSocket):
+    """An `AssociationSocket` that keeps to `Limits`; a peer that does not is answered with A-ABORT."""
+
+    def __init__(self, association: Association, client_socket: socket.socket, server: "StorageServer") -> None:
+        super().__init__(association, client_socket=client_socket)
+        self._server = server
+        server.sockets[id(self)] = self
+        client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client_socket.settimeout(server.limits.pdu_seconds)
+
+    @property
+    def ready(self) -> bool:
+        """Not while messages wait to be answered: what a peer sends ahead stays in its own buffers."""
+        return self._assoc.dimse.msg_queue.qsize() < _QUEUED_MESSAGES and super().ready
+
+    @property
+    def receiving_bytes(self) -> int:
+        """Bytes of the message that is being received."""
+        message = self._assoc.dimse.message
+        if message is None:
+            return 0
+        data_set = message.data_set
+        return message.encoded_command_set.tell() + (data_set.tell() if data_set is not None else 0)
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """``nr_bytes`` whole, before the deadline; raises OSError, which ends the association, when it cannot be."""
+        limits = self._server.limits
+        connection = self.socket
+        if connection is None:
+            raise OSError("closed")
+        if nr_bytes > max(limits.pdu_bytes, _CONTROL_PDU_BYTES):
+            self._abort(connection, "a PDU is larger than allowed")
+        if self.receiving_bytes + nr_bytes > limits.data_set_bytes:
+            self._abort(connection, "a data set is larger than allowed")
+        if nr_bytes > 6 and self._server.receiving_bytes() + nr_bytes > limits.receiving_bytes:
+            self._abort(connection, "too much is being received")
+        buffer = bytearray(nr_bytes)
+        view = memoryview(buffer)
+        read, deadline = 0, time.monotonic() + limits.pdu_seconds
+        while read < nr_bytes:
+            count = connection.recv_into(view[read : read + _READ_BYTES])
+            if not count:
+                view.release()
+                return buffer[:read]
+            read += count
+            if time.monotonic() > deadline:
+                raise TimeoutError("a PDU did not arrive in time")
+        view.release()
+        return buffer
+
+    def close(self) -> None:
+        self._server.sockets.pop(id(self), None)
+        super().close()
+
+    @staticmethod
+    def _abort(connection: socket.socket, why: str) -> NoReturn:
+        connection.settimeout(1.0)
+        connection.sendall(_ABORT)
+        raise OSError(why)
+
+
+class _Handler(RequestHandler):
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        # The library has just wrapped the connection itself, which it announced to its state machine (Evt5);
+        # our own wrapper announces it again, so the first announcement is taken back.
+        association.dul.event_queue.get_nowait()
+        server = cast("StorageServer", self.server)
+        association.dul.socket = BoundedSocket(association, cast(socket.socket, self.request), server)
+        return association
+
+
+class StorageServer(ThreadedAssociationServer):
+    """Accepts connections for `ae`, in threads of the library, each under `limits`."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        ae: AE,
+        address: Any,
+        ae_title: str,
+        contexts: list[PresentationContext],
+        ssl_context: Any = None,
+        evt_handlers: list[evt.EventHandlerType] | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        self.limits = limits
+        self.sockets: dict[int, BoundedSocket] = {}
+        super().__init__(ae, address, ae_title, contexts, ssl_context, evt_handlers, request_handler=_Handler)
+
+    def _bind_defaults(self) -> None:
+        """Without the library's log lines, which cost time and quote identifiers."""
+        for event in evt._INTERVENTION_EVENTS:  # noqa: SLF001
+            self.bind(event, evt.get_default_handler(event))
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Connections beyond the limit are closed; associations beyond theirs are rejected with a reason."""
+        return len(self.active_associations) < self.limits.connections
+
+    def receiving_bytes(self) -> int:
+        """Bytes of all messages that are being received."""
+        return sum(each.receiving_bytes for each in tuple(self.sockets.values()))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The library's own would print a traceback; a connection that failed at its start is merely closed."""
+
+    def serve_in_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="dicom-listener", daemon=True)
+        thread.start()
+        return thread
+
+    def shutdown(self) -> None:
+        """Stop accepting. The library's own also wants to be registered with its AE."""
+        BaseServer.shutdown(self)
+        self.server_close()

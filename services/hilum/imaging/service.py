@@ -1,0 +1,61 @@
+"""Imaging as a service: the storage SCP, and the index that follows the log."""
+
+import asyncio
+from collections.abc import Callable
+
+from hilum.contracts import topics
+from hilum.eventlog.consumer import Consumer
+from hilum.hosting import Platform
+from hilum.imaging.adapters.data_sets import Reading
+from hilum.imaging.adapters.index import SqlIndex
+from hilum.imaging.adapters.journal import GROUP, EventJournal
+from hilum.imaging.adapters.scp import StorageScp
+from hilum.imaging.adapters.tables import METADATA
+from hilum.imaging.app import Storage
+from hilum.imaging.settings import Settings
+from hilum.store.relay import relay
+from hilum.store.sql import SqlTransaction
+
+_READY_POLL_SECONDS = 0.02
+
+
+class ImagingService:
+    """``dicom_port`` is the bound port, once ready."""
+
+    name = "imaging"
+
+    def __init__(self, settings: Settings, platform: Platform) -> None:
+        self._settings = settings
+        self._platform = platform
+        self.dicom_port = 0
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        platform = self._platform
+        store = platform.open_store(self.name, METADATA)
+        index = SqlIndex(store)
+        journal = EventJournal(platform.log, platform.site.site)
+        reading = Reading(platform.site.site, platform.site.identifier_authority, self._settings.max_data_set_bytes)
+        scp = StorageScp(self._settings, Storage(platform.objects, index, journal), reading, platform.clock)
+        consumer: Consumer[SqlTransaction] = Consumer(
+            platform.log, store, GROUP, {topics.INSTANCES.name: index.project}, platform.clock
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(relay(store, platform.log, platform.clock))
+                group.create_task(consumer.run())
+                # What the log holds decides whether an instance is new: it is read to its end first.
+                while consumer.caught_up_at is None:
+                    await platform.clock.sleep(_READY_POLL_SECONDS)
+                self.dicom_port = scp.start(asyncio.get_running_loop())
+                try:
+                    ready()
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    # The loop goes on while associations are drained: their answers need it.
+                    await asyncio.shield(asyncio.to_thread(scp.stop))
+        finally:
+            store.close()
+
+
+def build(settings: Settings, platform: Platform) -> ImagingService:
+    return ImagingService(settings, platform)
