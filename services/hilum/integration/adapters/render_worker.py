@@ -75,4 +75,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Under the name __main__ the classes in the frames would be others than the sender's.
+    from hilum.integration.adapters import render_worker
+
+    render_worker.main()
