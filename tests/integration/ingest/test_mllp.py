@@ -1,6 +1,7 @@
 """The MLLP listener over real sockets: answers in order, hostile bytes, one bad connection never another's end."""
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -216,7 +217,11 @@ async def test_a_log_that_does_not_take_it_is_answered_ar_and_the_connection_is_
 async def test_a_peer_that_never_reads_is_dropped_and_others_are_served(start, corpus) -> None:
     raw = encode(corpus["orm-o01-2.3.1.hl7"])
     async with start(write_seconds=0.5) as ingest:
-        _, deaf = await asyncio.open_connection("127.0.0.1", ingest.mllp_port, limit=1024)
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", ingest.mllp_port))
+        _, deaf = await asyncio.open_connection(sock=narrow)
         deaf.transport.pause_reading()  # type: ignore[attr-defined]
 
         async def flood() -> None:

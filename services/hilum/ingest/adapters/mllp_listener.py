@@ -6,6 +6,7 @@ read is kept together, so that one sync of the log serves it all.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class MllpListener:
             self._server = await asyncio.start_server(self._accept, host, port, limit=_READ, backlog=512)
         except OSError as error:
             raise Unavailable("port_taken", f"ingest cannot listen on MLLP port {port}") from error
+        for listening in self._server.sockets:  # inherited: what a peer that does not read may pile up in the kernel
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
