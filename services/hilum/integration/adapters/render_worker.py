@@ -76,6 +76,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Under the name __main__ the classes in the frames would be others than the sender's.
-    from hilum.integration.adapters import render_worker
+    from hilum.integration.adapters import render_worker  # noqa: PLW0406
 
     render_worker.main()

@@ -8,6 +8,7 @@ repeat or conflict).
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hilum.errors import Rejected
 from hilum.ledger.domain.checks import Check, check
@@ -73,13 +74,14 @@ def bundle_identities(bundle: bytes) -> list[str]:
         return []
 
 
-def _names(resource: Mapping[str, object]) -> list[str]:
+def _names(resource: Mapping[str, Any]) -> list[str]:
+    """A resource type without identifiers (Provenance) is known by its tag."""
     identifiers = resource.get("identifier") or []
     listed = identifiers if isinstance(identifiers, list) else [identifiers]
+    tags = (resource.get("meta") or {}).get("tag") or []
     return [
-        f"{resource.get('resourceType', '')}?{one.get('system', '')}|{one.get('value', '')}"
-        for one in listed
-        if isinstance(one, dict)
+        f"{resource.get('resourceType', '')}?{one.get('system', '')}|{one.get('value') or one.get('code', '')}"
+        for one in (*listed, *tags)
     ]
 
 
