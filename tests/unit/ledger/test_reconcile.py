@@ -308,14 +308,16 @@ async def test_receipts_that_do_not_match_are_named(story, receipts, broken) -> 
 async def test_fhir_resources_are_known_by_their_identifiers(story) -> None:
     await story.resulted_case()
     resource = {"resourceType": "Observation", "identifier": [{"system": "urn:x", "value": "7"}]}
-    bundle = json.dumps({"resourceType": "Bundle", "entry": [{"resource": resource}]}).encode()
+    tagged = {"resourceType": "Provenance", "meta": {"tag": [{"system": "urn:y", "code": "8"}]}}
+    bundle = json.dumps({"resourceType": "Bundle", "entry": [{"resource": resource}, {"resource": tagged}]}).encode()
     proof = {"fhir_reference": "Observation/1", "http_status": "201"}
     await story.delivery(
         "landed", delivery_id="d-ehr", kind="diagnostic_report", destination="ehr", proof=proof, sent=bundle
     )
     await story.heard()
 
-    assert await story.broken([receipt(), receipt("Observation?urn:x|7", b"", "resource")]) == set()
+    taken = [receipt("Observation?urn:x|7", b"", "resource"), receipt("Provenance?urn:y|8", b"", "resource")]
+    assert await story.broken([receipt(), *taken]) == set()
 
 
 def test_what_is_no_bundle_names_no_resource() -> None:
