@@ -44,6 +44,11 @@ FILE = b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00" + (0).to_bytes(4, "
 MESSAGE = b"MSH|^~\\&|RIS|HOSPITAL|HILUM|SITE|20260302080000||ORM^O01|%s|P|2.3.1\rPID|||P1\r"
 
 
+def sent(number: int) -> bytes:
+    """The priority message of case ``number``, as it was rendered."""
+    return f"MSH|^~\\&|HILUM|SITE|RIS|HOSPITAL|20260302||ORU^R01|H{number}|P|2.5.1\rOBX|1\r".encode()
+
+
 class Story:
     """Tells events one after another, a second apart; ``landed`` and its like add what a whole case is made of."""
 
@@ -67,7 +72,7 @@ class Story:
         keep = Projection("", frozenset({"HILUM"})).handlers
         consumer: Consumer[SqlTransaction] = Consumer(self.log, self.store, GROUP, keep, SystemClock())
         tasks = [asyncio.create_task(consumer.run()), asyncio.create_task(relay(self.store, self.log, SystemClock()))]
-        while consumer.caught_up_at is None and not tasks[0].done():
+        while consumer.caught_up_at is None and not tasks[0].done():  # noqa: ASYNC110 - it offers no event
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
@@ -259,7 +264,7 @@ class Story:
         proof = {"message_control_id": f"H{number}", "acknowledgement_code": "AA"}
         delivery = f"delivery-{number}"
         await self.delivery("planned", delivery_id=delivery, case_id=case_id)
-        await self.delivery("landed", delivery_id=delivery, case_id=case_id, proof=proof, sent=f"MSH {number}".encode())
+        await self.delivery("landed", delivery_id=delivery, case_id=case_id, proof=proof, sent=sent(number))
 
     # What is asked of the ledger.
 

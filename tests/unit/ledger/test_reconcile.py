@@ -9,6 +9,7 @@ import pytest
 from hilum.contracts import topics
 from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.errors import Rejected
+from hilum.ledger.domain.part10 import data_set, sop_instance_uid
 from hilum.ledger.domain.receipts import Receipt, bundle_identities, parse_receipts
 
 
@@ -277,7 +278,10 @@ async def test_a_ledger_that_has_not_read_to_the_end_says_so(story) -> None:
     assert await story.broken() == {"ledger_caught_up"}
 
 
-def receipt(identity: str = "H1", content: bytes = b"MSH 1", kind: str = "message", outcome: str = "effect") -> Receipt:
+SENT = b"MSH|^~\\&|HILUM|SITE|RIS|HOSPITAL|20260302||ORU^R01|H1|P|2.5.1\rOBX|1\r"
+
+
+def receipt(identity: str = "H1", content: bytes = SENT, kind: str = "message", outcome: str = "effect") -> Receipt:
     return Receipt("ris", kind, identity, hashlib.sha256(content).hexdigest(), outcome)
 
 
@@ -303,6 +307,25 @@ async def test_receipts_that_do_not_match_are_named(story, receipts, broken) -> 
     await story.heard()
 
     assert await story.broken(receipts) == broken
+
+
+async def test_what_arrived_before_the_peer_answered_is_ours_all_the_same(story) -> None:
+    await story.resulted_case()
+    message = SENT.replace(b"|H1|", b"|H9|")
+    await story.delivery("unconfirmed", delivery_id="delivery-9", sent=message)
+    await story.heard()
+
+    assert await story.broken([receipt(), receipt("H9", message)]) == set()
+
+
+def test_a_dicom_file_names_itself() -> None:
+    meta = b"\x02\x00\x01\x00OB\0\0\x02\0\0\0\0\1" + b"\x02\x00\x03\x00UI\x04\x001.2\0"
+    head = b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
+
+    assert sop_instance_uid(head + meta + b"data") == "1.2"
+    assert data_set(head + meta + b"data") == b"data"
+    assert data_set(b"no file at all") is None
+    assert sop_instance_uid(head) == ""
 
 
 async def test_fhir_resources_are_known_by_their_identifiers(story) -> None:

@@ -5,6 +5,7 @@ control ID, ``Type?system|value``, SOP Instance UID), ``sha256`` of what came, a
 repeat or conflict).
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from hilum.errors import Rejected
 from hilum.ledger.domain.checks import Check, check
 from hilum.ledger.domain.facts import DeliveryFact
+from hilum.ledger.domain.part10 import sop_instance_uid
 
 _FIELDS = ("peer", "kind", "identity", "sha256", "outcome")
 
@@ -52,14 +54,22 @@ class Sent:
 
 
 def identities_of(delivery: DeliveryFact, stored: bytes | None) -> Sent:
-    """``stored``: the bytes as rendered; a FHIR bundle names its resources itself."""
+    """``stored``: the bytes as rendered; they name themselves, whether or not the peer has answered yet."""
     found: dict[tuple[str, str], str] = {}
     proof = delivery.proof
     if proof.get("message_control_id"):
         found["message", proof["message_control_id"]] = delivery.sha256.hex()
     if proof.get("sop_instance_uid"):
         found["instance", proof["sop_instance_uid"]] = ""
-    if proof.get("fhir_reference") and stored is not None:
+    if stored is None:
+        return Sent(delivery, found)
+    if stored.startswith(b"MSH"):
+        fields = stored.split(b"\r", 1)[0].split(stored[3:4])
+        if len(fields) > 9:
+            found["message", fields[9].decode("ascii", "replace")] = hashlib.sha256(stored).hexdigest()
+    elif uid := sop_instance_uid(stored):
+        found["instance", uid] = ""
+    else:
         found |= dict.fromkeys((("resource", name) for name in bundle_identities(stored)), "")
     return Sent(delivery, found)
 
