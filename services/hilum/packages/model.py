@@ -96,7 +96,7 @@ class Engine(_Part):
 
 
 class Preprocessing(_Part):
-    """Display values 0..1 are fitted to ``rows`` x ``columns``, then ``(value - mean) / std``."""
+    """Display values are brought to their own range, fitted to ``rows`` x ``columns``, then ``(v - mean) / std``."""
 
     rows: Size
     columns: Size
