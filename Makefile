@@ -4,6 +4,8 @@ SHELL := /bin/bash
 
 python := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# ONNX Runtime is used by tools and tests too: it reports to nobody.
+export ORT_DISABLE_TELEMETRY := 1
 
 # Fast stages first. Continuous integration adds `extras`.
 STAGES := setup lint types proto-check unit integration e2e
