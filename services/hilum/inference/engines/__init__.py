@@ -1,4 +1,4 @@
-"""What runs a network: one port, and an adapter for each runtime."""
+"""Engines: what runs a network. No adapter needs another's library."""
 
 import os
 
