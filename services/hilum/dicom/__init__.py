@@ -4,7 +4,8 @@ import logging
 
 from pydicom import config
 
-# Both would quote element values, which may identify a patient: a value outside its VR's rules is
-# judged where it is used, and the library's own log lines stay off.
+# The libraries would quote element values, which may identify a patient: a value outside its VR's rules is
+# judged where it is used, and their own log lines stay off.
 config.settings.reading_validation_mode = config.IGNORE
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+for library in ("pydicom", "pynetdicom"):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
