@@ -109,7 +109,7 @@ def test_labels_that_cannot_be_read_are_wrong_use(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_real_radiographs_get_figures_with_intervals(tmp_path: Path, shared_data: Path) -> None:
     unseen = Path(__file__).parents[2] / "models" / "pneumonia-paediatric" / "unseen.csv"
-    rows = list(csv.DictReader(unseen.open()))
+    rows = list(csv.DictReader(unseen.read_text().splitlines()))
     by_label = {label: [row for row in rows if row["label"] == label] for label in {row["label"] for row in rows}}
     labels = tmp_path / "labels.csv"
     with labels.open("w", newline="") as lines:
