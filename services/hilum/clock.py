@@ -3,7 +3,7 @@
 `hosting` supplies the system's clock; the seeded world supplies one that it drives itself.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -16,3 +16,16 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` have passed on this clock."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970 in UTC: exact, as databases keep time. A naive ``at`` raises TypeError."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def at_microseconds(count: int) -> datetime:
+    """The inverse of `microseconds`."""
+    return _EPOCH + timedelta(microseconds=count)

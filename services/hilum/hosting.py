@@ -17,6 +17,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from hilum.clock import Clock
+from hilum.errors import Fault
 from hilum.eventlog.port import EventLog
 from hilum.ids import Ids
 from hilum.objects.port import Objects
@@ -106,6 +107,7 @@ async def _serve(service: Service, readiness: Readiness) -> None:
         readiness.ready(service.name)
 
     await service.serve(ready)
+    raise Fault("service_ended", f"{service.name} ended without being told to")
 
 
 def cancel_on_signals(task: "asyncio.Task[None]") -> None:

@@ -4,12 +4,13 @@
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hilum.errors import Rejected
 
@@ -107,6 +108,11 @@ class Algorithm(_Strict):
     version: str = Field("", description="empty: the newest version that is installed")
     state: Literal["live", "silent", "off"] = "live"
 
+    @field_validator("state", mode="before")
+    @classmethod
+    def _yaml_reads_off_as_false(cls, value: object) -> object:
+        return "off" if value is False else value
+
 
 class Site(_Strict):
     """The whole file."""
@@ -130,12 +136,13 @@ class Site(_Strict):
             raise ValueError("not an IANA time zone")
         return value
 
-    @model_validator(mode="after")
-    def _unambiguous_feeds(self) -> "Site":
-        names = [(feed.sending_application, feed.sending_facility) for feed in self.feeds]
-        if len(names) != len(set(names)):
+    # Of the fields, not of the whole: so they are reported together with the faults of other fields.
+    @field_validator("feeds")
+    @classmethod
+    def _unambiguous_feeds(cls, value: list[Feed]) -> list[Feed]:
+        if len(value) != len({(feed.sending_application, feed.sending_facility) for feed in value}):
             raise ValueError("two feeds have the same sending application and facility")
-        return self
+        return value
 
     @property
     def zone(self) -> ZoneInfo:
@@ -144,7 +151,8 @@ class Site(_Strict):
     @property
     def revision(self) -> str:
         """Changes exactly when the file's meaning does; stands on every decision."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        meaning = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(meaning.encode()).hexdigest()[:16]
 
     def feed(self, sending_application: str, sending_facility: str) -> Feed | None:
         """The entry for a sender: application and facility, else application alone (facility left empty)."""
@@ -165,6 +173,10 @@ def load_site(path: Path) -> Site:
     """Read a site file. Raises `Rejected` (`site_file`) when it cannot be read or does not hold."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise Rejected("site_file", f"{path.name} cannot be read: {type(error).__name__}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise Rejected("site_file", f"{path.name}{place}: not YAML") from error
     return parse_site(document)

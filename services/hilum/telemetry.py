@@ -18,8 +18,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from hilum.errors import HilumError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 TRACER = trace.get_tracer("hilum")
@@ -61,10 +63,26 @@ def span(
     headers: Mapping[str, str] | None = None,
     attributes: Mapping[str, str | int | float | bool] | None = None,
 ) -> Iterator[Span]:
-    """A span, the child of ``headers``' context when given, else of the current one."""
+    """A span, the child of ``headers``' context when given, else of the current one.
+
+    An exception marks it failed by its code alone: the text of an unforeseen one may quote patient data.
+    """
     parent = context_of(headers) if headers is not None else None
-    with TRACER.start_as_current_span(name, context=parent, kind=kind, attributes=dict(attributes or {})) as current:
-        yield current
+    with TRACER.start_as_current_span(
+        name,
+        context=parent,
+        kind=kind,
+        attributes=dict(attributes or {}),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield current
+        except Exception as error:
+            code = error.code if isinstance(error, HilumError) else f"unexpected:{type(error).__name__}"
+            current.set_status(StatusCode.ERROR, code)
+            current.set_attribute("error.type", code)
+            raise
 
 
 @contextmanager

@@ -7,7 +7,10 @@ its state, and the events it wants published. What a handler raises decides what
     Duplicate            dropped: it was done already
     Overloaded,
     Unavailable          the same record again after a back-off, for as long as it takes
-    anything else        the same record again, a few times; then a dead letter `unexpected`
+    anything else        the same record again, a few times; then a dead letter `unexpected:KIND`
+
+A record that waits holds back what follows it in its own partition, and nothing else. While the log
+or the database is away the consumer waits for it; `caught_up_at` then stands still.
 """
 
 import logging
@@ -20,7 +23,7 @@ from hilum.clock import Clock
 from hilum.contracts import topics
 from hilum.contracts.deadletters.v1.deadletters_pb2 import DeadLetter
 from hilum.errors import Duplicate, Fault, HilumError, Overloaded, Rejected, Unavailable
-from hilum.eventlog.port import Event, EventLog, Record, TopicPartition, event_of
+from hilum.eventlog.port import Event, EventLog, Reader, Record, TopicPartition, event_of
 from hilum.ids import derived_id
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ Handler = Callable[[TransactionT, Record], None]
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Retry: leave this record and those after it for later."""
+    """Retry: leave this record, and those after it in its partition, for later."""
 
     record: Record
     error: Exception
@@ -68,7 +71,10 @@ class Inbox(Protocol[_Covariant_co]):
     async def consume(
         self, group: str, records: Sequence[Record], handle: Handler[_Covariant_co], on_error: OnError
     ) -> Stop | None:
-        """Apply ``records`` in one transaction; those applied before are skipped. A `Stop` ends the batch early."""
+        """Apply ``records`` in one transaction; those applied before are skipped.
+
+        A `Stop` ends its partition's part of the batch; the first one is returned.
+        """
 
 
 class Consumer(Generic[TransactionT]):
@@ -93,50 +99,68 @@ class Consumer(Generic[TransactionT]):
         self.caught_up_at: datetime | None = None
 
     async def run(self) -> None:
-        async def start(place: TopicPartition) -> int:
-            return await self._inbox.position(self._group, place)
-
-        reader = await self._log.reader(self._group, tuple(self._handlers), start)
+        reader = await self._open()
         try:
             while True:
                 asked = self._clock.now()
-                records = await reader.fetch(_FETCH, _WAIT_SECONDS)
-                if not records:
-                    self.caught_up_at = asked
+                try:
+                    # The first look does not wait: an empty log is read to its end at once.
+                    records = await reader.fetch(_FETCH, _WAIT_SECONDS if self.caught_up_at else 0.0)
+                    left = await self._apply(records)
+                except Unavailable as error:
+                    _LOG.warning("%s: %s; retrying", self._group, error.code)
+                    await self._back_off()
                     continue
-                left = await self._apply(records)
                 if left:
                     for place, offset in left.items():
                         reader.seek(place, offset)
                     await self._back_off()
-                else:
-                    self._failures = 0
-                    if len(records) < _FETCH:
-                        self.caught_up_at = asked
+                    continue
+                self._failures = 0
+                if len(records) < _FETCH:
+                    self.caught_up_at = asked
         finally:
             await reader.close()
 
+    async def _open(self) -> Reader:
+        async def start(place: TopicPartition) -> int:
+            return await self._inbox.position(self._group, place)
+
+        while True:
+            try:
+                return await self._log.reader(self._group, tuple(self._handlers), start)
+            except Unavailable as error:
+                _LOG.warning("%s: %s; retrying", self._group, error.code)
+                await self._back_off()
+
     async def _apply(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
         """Apply; return where to read again when not all could be."""
+        if not records:
+            return {}
         try:
             stop = await self._inbox.consume(self._group, records, self._handle, self._on_error)
-        except Exception as error:  # noqa: BLE001 - the database itself failed: nothing was applied
-            _LOG.warning("%s: batch failed with %s; retrying", self._group, type(error).__name__)
-            return _first_offsets(records)
-        if stop is None:
-            return {}
-        _LOG.warning("%s: %s stopped at %s; retrying", self._group, stop.record.event.topic, _coded(stop.error))
-        return _first_offsets(records[_index(records, stop.record) :])
+        except Exception as error:  # noqa: BLE001 - the batch as a whole failed: nothing was applied
+            _LOG.warning("%s: a batch failed with %s; retrying", self._group, _coded(error))
+        else:
+            if stop is None:
+                return {}
+            _LOG.warning("%s: %s waits for %s; retrying", self._group, stop.record.event.topic, _coded(stop.error))
+        first = _first_offsets(records)
+        try:
+            return {place: await self._inbox.position(self._group, place) for place in first}
+        except Unavailable:
+            return first  # what was applied already will be skipped
 
     def _handle(self, transaction: TransactionT, record: Record) -> None:
         self._handlers[record.event.topic](transaction, record)
+        self._attempts.pop(_place(record), None)
 
     def _on_error(self, record: Record, error: Exception) -> Stop | GiveUp:
         if isinstance(error, Duplicate):
             return GiveUp(None)
         if isinstance(error, Overloaded | Unavailable):
             return Stop(record, error)
-        place = (record.event.topic, record.partition, record.offset)
+        place = _place(record)
         attempts = self._attempts.get(place, 0) + 1
         if not isinstance(error, Rejected | Fault) and attempts < _ATTEMPTS:
             self._attempts[place] = attempts
@@ -203,8 +227,8 @@ def _first_offsets(records: Sequence[Record]) -> dict[TopicPartition, int]:
     return first
 
 
-def _index(records: Sequence[Record], wanted: Record) -> int:
-    return next(index for index, record in enumerate(records) if record is wanted)
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.event.topic, record.partition, record.offset
 
 
 def _coded(error: Exception) -> str:

@@ -3,15 +3,19 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from hilum.errors import Fault, Unavailable
 from hilum.objects.port import StoredObject
 
-_KEY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+# A file name may have 255 bytes; a partial file's carries a suffix of at most 40.
+_PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]{1,200}"
+_KEY = re.compile(rf"{_PART}(?:/{_PART})*")
 _PARTIAL = ".partial"
 _NUMBERS = count()
+_REMEMBERED_FOLDERS = 4096
 
 
 class FileObjects:
@@ -23,7 +27,7 @@ class FileObjects:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable("objects_unavailable", f"the object folder: {error.strerror}") from error
-        self._known_folders: set[Path] = {root}
+        self._durable_folders: set[Path] = set()
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
@@ -42,43 +46,61 @@ class FileObjects:
             partial.rename(path)
             _sync_folder(path.parent)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise Unavailable("objects_unavailable", f"an object was not stored: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
         try:
             return self._path(key).read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise Fault("object_missing", "the object store does not hold what an event refers to") from error
         except OSError as error:
             raise Unavailable("objects_unavailable", f"an object was not read: {error.strerror}") from error
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except OSError as error:
+            raise Unavailable("objects_unavailable", f"an object was not found: {error.strerror}") from error
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        try:
+            self._path(key).unlink()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise Unavailable("objects_unavailable", f"an object was not deleted: {error.strerror}") from error
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        for path in self._root.rglob("*"):
-            if path.suffix != _PARTIAL and path.is_file():
+        folder, _, _name = prefix.rpartition("/")
+        for parent, _folders, names in os.walk(self._path(folder) if folder else self._root):
+            for name in names:
+                path = Path(parent, name)
                 key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix):
+                if name.endswith(_PARTIAL) or not key.startswith(prefix):
+                    continue
+                with suppress(FileNotFoundError):  # deleted while we list
                     yield StoredObject(key, path.stat().st_size)
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or ".." in key.split("/"):
+        if not _KEY.fullmatch(key) or key.endswith(_PARTIAL):
             raise Fault("object_key", "an object key may hold letters, digits, '.', '_', '-' and '/' alone")
         return self._root / key
 
     def _make_folder(self, folder: Path) -> None:
-        if folder in self._known_folders and folder.is_dir():
+        """Make ``folder`` durable too: it may exist because another writer made it and has not synced it yet."""
+        if folder in self._durable_folders and folder.is_dir():
             return
-        missing = [parent for parent in (folder, *folder.parents) if not parent.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _sync_folder(made.parent)
-        self._known_folders.add(folder)
+        while folder != self._root:
+            _sync_folder(folder.parent)
+            if len(self._durable_folders) >= _REMEMBERED_FOLDERS:
+                self._durable_folders.clear()
+            self._durable_folders.add(folder)
+            folder = folder.parent
+            if folder in self._durable_folders:
+                return
 
 
 def _sync_folder(folder: Path) -> None:

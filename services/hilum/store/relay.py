@@ -31,11 +31,11 @@ async def relay(outbox: Outbox, log: EventLog, clock: Clock) -> None:
     while True:
         await outbox.outbox_news.wait()
         outbox.outbox_news.clear()
-        while waiting := await outbox.outgoing(_BATCH):
-            try:
+        try:
+            while waiting := await outbox.outgoing(_BATCH):
                 await log.append([outgoing.event for outgoing in waiting])
-            except Unavailable as error:
-                _LOG.warning("the outbox waits: %s", error.code)
-                await clock.sleep(_RETRY_SECONDS)
-                continue
-            await outbox.relayed(waiting[-1].sequence)
+                await outbox.relayed(waiting[-1].sequence)
+        except Unavailable as error:
+            _LOG.warning("the outbox waits: %s", error.code)
+            outbox.outbox_news.set()
+            await clock.sleep(_RETRY_SECONDS)

@@ -8,21 +8,33 @@ nothing can interleave within a decision.
 import asyncio
 import contextvars
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 
+from hilum.clock import at_microseconds, microseconds
 from hilum.errors import Fault, Unavailable
 from hilum.eventlog.consumer import GiveUp, Handler, OnError, Stop
 from hilum.eventlog.port import Event, Record, TopicPartition
 from hilum.telemetry import headers_of_current_context
 
 _T = TypeVar("_T")
+# SQLite's answers that say nothing about the statement: the file or the disk is not available now.
+_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 _METADATA = sa.MetaData()
 _POSITIONS = sa.Table(
     "inbox_positions",
@@ -77,7 +89,7 @@ class SqlTransaction:
                 key=event.key,
                 type=event.type,
                 event_id=event.event_id,
-                time_us=int(event.time.timestamp() * 1_000_000),
+                time_us=microseconds(event.time),
                 headers=json.dumps(headers, separators=(",", ":")),
                 value=event.value,
             )
@@ -92,30 +104,47 @@ class SqlStore:
         self._engine = engine
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self.outbox_news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         try:
             _METADATA.create_all(engine)
             tables.create_all(engine)
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
+            self.close()
             raise Unavailable("store_unavailable", "the state database cannot be opened for writing") from error
 
     def close(self) -> None:
+        """Finish what is in hand and close the database."""
         self._thread.shutdown(wait=True)
         self._engine.dispose()
 
     async def transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
-        """Run ``work`` in one transaction; it commits when ``work`` returns and rolls back when it raises."""
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        result, published = await loop.run_in_executor(self._thread, context.run, self._transact, work)
-        if published:
-            self.outbox_news.set()
-        return result
+        """Run ``work`` in one transaction; it commits when ``work`` returns and rolls back when it raises.
 
-    def _transact(self, work: Callable[[SqlTransaction], _T]) -> tuple[_T, int]:
+        A caller that is cancelled stops waiting: the transaction may commit all the same. Raises
+        `Unavailable` (`store_unavailable`) when the database is away.
+        """
+        context = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        try:
+            running = self._loop.run_in_executor(self._thread, context.run, self._transact, work)
+        except RuntimeError as error:
+            raise Unavailable("store_closed", "the state database is closed") from error
+        try:
+            return await running
+        except sa.exc.DBAPIError as error:
+            if _is_away(error):
+                raise Unavailable("store_unavailable", "the state database did not take the transaction") from error
+            raise
+
+    def _transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
         with self._engine.begin() as connection:
             transaction = SqlTransaction(connection)
             result = work(transaction)
-        return result, transaction.published
+        if transaction.published and self._loop is not None:
+            # Told from here, so that a caller that was cancelled meanwhile leaves no event behind.
+            with suppress(RuntimeError):  # the loop has ended: the next start relays
+                self._loop.call_soon_threadsafe(self.outbox_news.set)
+        return result
 
     # The inbox (`hilum.eventlog.consumer.Inbox`).
 
@@ -141,9 +170,12 @@ class SqlStore:
 
 def open_sqlite(path: Path, tables: sa.MetaData) -> SqlStore:
     """The store in one SQLite file: WAL, synchronous=FULL, write lock taken at the start of a transaction."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable("store_unavailable", f"the state folder: {error.strerror}") from error
     engine = sa.create_engine(
-        f"sqlite:///{path}",
+        sa.URL.create("sqlite", database=str(path)),
         poolclass=sa.pool.StaticPool,
         connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
     )
@@ -161,6 +193,12 @@ def open_sqlite(path: Path, tables: sa.MetaData) -> SqlStore:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return SqlStore(engine, tables)
+
+
+def _is_away(error: sa.exc.DBAPIError) -> bool:
+    """True when the same statement may succeed later; False when it is wrong."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, sa.exc.OperationalError) if code is None else code & 0xFF in _AWAY
 
 
 def _position(connection: sa.Connection, group: str, place: TopicPartition) -> int:
@@ -188,17 +226,19 @@ def _consume(
     seen = _seen(connection, group, [record.event.event_id for record in records])
     new: list[str] = []
     stop: Stop | None = None
+    held: set[TopicPartition] = set()  # partitions in which a record waits
     for record in records:
         place = TopicPartition(record.event.topic, record.partition)
-        if record.offset < now[place]:
+        if place in held or record.offset < now[place]:
             continue
         if record.offset > now[place]:
             raise Fault("log_gap", f"{place.topic}/{place.partition}: expected {now[place]}, got {record.offset}")
         if record.event.event_id not in seen:
             outcome = _attempt(transaction, record, handle, on_error)
             if isinstance(outcome, Stop):
-                stop = outcome
-                break
+                stop = stop or outcome
+                held.add(place)
+                continue
             seen.add(record.event.event_id)
             new.append(record.event.event_id)
         now[place] = record.offset + 1
@@ -216,7 +256,9 @@ def _attempt(
     savepoint = transaction.connection.begin_nested()
     try:
         handle(transaction, record)
-    except Exception as error:  # noqa: BLE001 - the consumer decides what becomes of it
+    except Exception as error:
+        if isinstance(error, sa.exc.DBAPIError) and _is_away(error):
+            raise  # no fault of the record: the batch is tried again as a whole
         savepoint.rollback()
         outcome = on_error(record, error)
         if isinstance(outcome, GiveUp):
@@ -248,9 +290,14 @@ def _advance(connection: sa.Connection, group: str, place: TopicPartition, befor
         return
     if before != 0:
         raise Fault("offset_moved", f"{place.topic}/{place.partition} was advanced by another consumer")
-    connection.execute(
-        _POSITIONS.insert().values(group_name=group, topic=place.topic, partition=place.partition, next_offset=after)
-    )
+    try:
+        connection.execute(
+            _POSITIONS.insert().values(
+                group_name=group, topic=place.topic, partition=place.partition, next_offset=after
+            )
+        )
+    except sa.exc.IntegrityError as error:
+        raise Fault("offset_moved", f"{place.topic}/{place.partition} was advanced by another consumer") from error
 
 
 def _outgoing(connection: sa.Connection, limit: int) -> Sequence[Outgoing]:
@@ -264,7 +311,7 @@ def _outgoing(connection: sa.Connection, limit: int) -> Sequence[Outgoing]:
                 type=row.type,
                 value=row.value,
                 event_id=row.event_id,
-                time=datetime.fromtimestamp(row.time_us / 1_000_000, UTC),
+                time=at_microseconds(row.time_us),
                 headers=json.loads(row.headers),
             ),
         )

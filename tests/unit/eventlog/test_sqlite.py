@@ -1,0 +1,119 @@
+"""The SQLite log's own promises: group commit, one thread for reads, loops that have gone."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.errors import Unavailable
+from hilum.eventlog.port import Event, TopicPartition
+from hilum.eventlog.sqlite import SqliteEventLog
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def event(number: int) -> Event:
+    return Event("orders", "feed", "type", b"value", f"event-{number}", AT)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteEventLog]:
+    log = SqliteEventLog(tmp_path / "log.db", busy_seconds=10)
+    log.open()
+    yield log
+    log.close()
+
+
+async def test_what_queues_during_a_commit_is_one_commit(
+    log: SqliteEventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[int] = []
+    began = threading.Event()
+    real = SqliteEventLog._commit
+
+    def counted(self: SqliteEventLog, connection: sqlite3.Connection, appends: Sequence[Any]) -> None:
+        commits.append(len(appends))
+        began.set()
+        real(self, connection, appends)
+
+    monkeypatch.setattr(SqliteEventLog, "_commit", counted)
+    holder = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")  # another process commits: the writer waits
+    first = asyncio.create_task(log.append([event(0)]))
+    await asyncio.to_thread(began.wait, 10)
+    rest = [asyncio.create_task(log.append([event(number)])) for number in range(1, 201)]
+    await asyncio.sleep(0.05)
+    holder.execute("COMMIT")
+    holder.close()
+    await asyncio.gather(first, *rest)
+    assert commits == [1, 200]
+
+
+async def test_a_closed_log_says_unavailable(tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path / "log.db")
+    with pytest.raises(Unavailable):
+        await log.append([event(1)])
+    log.open()
+    await log.append([event(1)])
+    log.close()
+    with pytest.raises(Unavailable):
+        await log.append([event(2)])
+    with pytest.raises(Unavailable):
+        await log.heads(["orders"])
+    log.close()
+
+
+async def test_close_commits_what_is_queued(tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path / "log.db")
+    log.open()
+    appends = [asyncio.create_task(log.append([event(number)])) for number in range(50)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(log.close)
+    await asyncio.gather(*appends)
+    rows = sqlite3.connect(tmp_path / "log.db")
+    assert rows.execute("SELECT count(*) FROM records").fetchone() == (50,)
+    rows.close()
+
+
+def test_a_loop_that_has_gone_does_not_stop_the_writer(log: SqliteEventLog) -> None:
+    async def leave() -> None:
+        async def beginning(_place: TopicPartition) -> int:
+            return 0
+
+        await log.reader("group", ["orders"], beginning)  # never closed: its loop ends with it waiting
+        append = asyncio.create_task(log.append([event(1)]))
+        await asyncio.sleep(0)
+        append.cancel()
+
+    asyncio.run(leave())
+    asyncio.run(log.append([event(2)]))
+    asyncio.run(log.append([event(3)]))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to be read as one" * 20])
+def test_a_file_that_is_no_log_says_unavailable(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "log.db"
+    path.write_bytes(content)
+    log = SqliteEventLog(path, busy_seconds=1)
+    if content:
+        with pytest.raises(Unavailable):
+            log.open()
+    else:
+        log.open()  # an empty file is an empty database
+        log.close()
+
+
+def test_a_place_that_cannot_be_written_says_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Unavailable):
+        SqliteEventLog(tmp_path / "file" / "log.db").open()
+
+
+async def test_the_log_is_synced_at_each_commit(log: SqliteEventLog) -> None:
+    assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert log._connection.execute("PRAGMA synchronous").fetchone() == (2,)

@@ -1,0 +1,83 @@
+"""One trace across services; nothing of a patient in it."""
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from hilum import telemetry
+from hilum.errors import HilumError, Rejected
+
+PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "TRACER", provider.get_tracer("test"))
+    yield exporter
+    provider.shutdown()
+
+
+def test_a_span_is_the_child_of_the_headers_context(spans: InMemorySpanExporter) -> None:
+    with telemetry.span("hears", SpanKind.CONSUMER, PARENT, {"hilum.case_id": "c"}):
+        headers = telemetry.headers_of_current_context()
+    (span,) = spans.get_finished_spans()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert headers["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+    assert headers["traceparent"] != PARENT["traceparent"]
+    assert dict(span.attributes or {}) == {"hilum.case_id": "c"}
+
+
+def test_empty_headers_begin_a_trace_of_their_own(spans: InMemorySpanExporter) -> None:
+    with telemetry.span("outer"), telemetry.span("inner", headers={}):
+        pass
+    inner, outer = spans.get_finished_spans()
+    assert inner.parent is None
+    assert inner.context is not None
+    assert outer.context is not None
+    assert inner.context.trace_id != outer.context.trace_id
+
+
+def test_without_a_provider_the_trace_is_handed_on_unchanged() -> None:
+    with telemetry.span("hears", headers=PARENT):
+        assert telemetry.headers_of_current_context() == PARENT
+
+
+def test_continued_runs_under_the_headers_context() -> None:
+    with telemetry.continued(PARENT):
+        assert telemetry.headers_of_current_context() == PARENT
+    assert telemetry.headers_of_current_context() == {}
+
+
+@pytest.mark.parametrize("header", ["", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "ff-" + "a" * 400])
+def test_a_header_that_is_no_trace_context_is_ignored(header: str) -> None:
+    with telemetry.continued({"traceparent": header, "tracestate": "a=" + "x" * 1000}):
+        assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ValueError("cannot parse DOE^JANE"), "unexpected:ValueError"), (Rejected("bad_name", "told"), "bad_name")],
+)
+def test_an_error_marks_the_span_by_its_code_and_quotes_nothing(
+    spans: InMemorySpanExporter, error: Exception | HilumError, code: str
+) -> None:
+    with pytest.raises(type(error)), telemetry.span("hears"):
+        raise error
+    (span,) = spans.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.status.description == code
+    assert "DOE" not in _everything(span)
+    assert span.events == ()
+
+
+def _everything(span: ReadableSpan) -> str:
+    return span.to_json()
