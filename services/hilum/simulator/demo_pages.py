@@ -24,6 +24,7 @@ _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
     ("effect", "new"),
     ("update", "updated"),
     ("repeat", "identical again"),
+    ("found", "met by a conditional create"),
     ("conflict", "in conflict"),
 )
 

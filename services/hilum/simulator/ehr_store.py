@@ -142,7 +142,9 @@ class ResourceStore:
         kind, facts = stored.resource["resourceType"], {"location": stored.location, "request_id": request_id}
         identity = next(_identities(stored.resource), stored.reference)
         twins = [other for other in self.search(kind, []) if identity in _identities(other)]
-        forced: Outcome | None = "conflict" if len(twins) > 1 and not target.exists else None
+        forced: Outcome | None = "found" if target.keep else None
+        if len(twins) > 1 and not target.exists:
+            forced = "conflict"
         content = _content(stored.resource)
         self.receipts.record("resource", f"{kind}?{identity}", content, facts, may_change=True, outcome=forced)
 

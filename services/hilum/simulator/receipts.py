@@ -3,7 +3,8 @@
 A line holds ``peer`` (ris, ehr, pacs), ``kind`` (message, resource, instance), ``identity`` (message control ID,
 ``Type?system|value``, SOP Instance UID), ``sha256`` of what came, ``outcome`` and ``at``, and whatever facts the
 peer adds. ``outcome`` is ``effect`` (new), ``update`` (the same identity lawfully changed), ``repeat`` (the same
-content again) or ``conflict`` (other content under an identity that may not change).
+content again), ``found`` (a conditional create met its match and changed nothing: several results share one Device)
+or ``conflict`` (other content under an identity that may not change).
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-Outcome = Literal["effect", "update", "repeat", "conflict"]
+Outcome = Literal["effect", "update", "repeat", "found", "conflict"]
 
 
 @dataclass(frozen=True)

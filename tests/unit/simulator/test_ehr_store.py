@@ -53,6 +53,7 @@ def test_a_conditional_create_keeps_what_is_there(store: ResourceStore) -> None:
     assert second.location == first.location
     assert second.status == 200
     assert second.resource["gender"] == "female"
+    assert [receipt.outcome for receipt in store.receipts] == ["effect", "found"]
 
 
 def test_a_conditional_update_makes_a_version_only_when_something_changed(store: ResourceStore) -> None:
