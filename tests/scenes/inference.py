@@ -1,8 +1,9 @@
 """One installation that serves the bright-spot package, for tests of inference and of what follows it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,15 @@ class World:
         self.objects.put(key, make_image(100, 200, PixelData=pixels.tobytes(), WindowCenter=2048, WindowWidth=4096))
         return key
 
-    async def send(self, number: int, key: str, urgency: str = "routine", event: str = "", **changes: Any) -> None:
+    async def send(
+        self,
+        number: int,
+        key: str,
+        urgency: str = "routine",
+        event: str = "",
+        headers: Mapping[str, str] | None = None,
+        **changes: Any,
+    ) -> None:
         task = tasks_pb2.Task(
             task_id=f"task-{number}",
             case_id=f"case-{number}",
@@ -88,17 +97,18 @@ class World:
         task.created_at.FromDatetime(NOW)
         for field, value in changes.items():
             setattr(task, field, value)
-        await self.log.append([event_of(topics.TASKS[urgency], task.case_id, task, event or f"event-{number}", NOW)])
+        sent = event_of(topics.TASKS[urgency], task.case_id, task, event or f"event-{number}", NOW)
+        await self.log.append([replace(sent, headers=headers)])
 
     async def results(self, count: int) -> list[findings_pb2.Result]:
         """The results in the log once there are ``count``, and a moment more for any beyond."""
-        records = await self._records(topics.FINDINGS.name, count)
+        records = await self.records(topics.FINDINGS.name, count)
         return [findings_pb2.Result.FromString(record.event.value) for record in records]
 
     async def dead_letters(self, count: int) -> list[Record]:
-        return await self._records(topics.DEAD_LETTERS.name, count)
+        return await self.records(topics.DEAD_LETTERS.name, count)
 
-    async def _records(self, topic: str, count: int) -> list[Record]:
+    async def records(self, topic: str, count: int) -> list[Record]:
         async def start(_: object) -> int:
             return 0
 

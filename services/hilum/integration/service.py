@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import httpx
+from opentelemetry.trace import SpanKind
 
+from hilum import telemetry
 from hilum.contracts import topics
 from hilum.contracts.cases.v1 import cases_pb2
 from hilum.contracts.findings.v1 import findings_pb2
@@ -36,7 +38,6 @@ from hilum.integration.settings import Settings
 from hilum.packages import load_all
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
-from hilum.telemetry import headers_of_current_context
 
 
 class IntegrationService:
@@ -102,7 +103,7 @@ class IntegrationService:
             if message.outcome != "resulted":
                 return
             state = transactions.state(transaction)
-            known = state.put_result(message, headers_of_current_context())
+            known = state.put_result(message, telemetry.headers_of_current_context())
             if known is not None:
                 plan_result(state, known, destinations, clock.now())
                 wake()
@@ -110,7 +111,15 @@ class IntegrationService:
         def on_policy(transaction: SqlTransaction, record: Record) -> None:
             transactions.state(transaction).put_policy(policies_pb2.Policy.FromString(record.event.value))
 
-        return {topics.STUDIES.name: on_case, topics.FINDINGS.name: on_result, topics.POLICIES.name: on_policy}
+        def traced(topic: str, handle: Handler[SqlTransaction]) -> Handler[SqlTransaction]:
+            def heard(transaction: SqlTransaction, record: Record) -> None:
+                with telemetry.span(f"integration hears {topic}", SpanKind.CONSUMER, headers=record.event.headers):
+                    handle(transaction, record)
+
+            return heard
+
+        heard = {topics.STUDIES: on_case, topics.FINDINGS: on_result, topics.POLICIES: on_policy}
+        return {topic.name: traced(topic.name, handle) for topic, handle in heard.items()}
 
     def _http(self) -> httpx.AsyncClient:
         ehr = self._platform.site.ehr

@@ -9,12 +9,12 @@ from datetime import datetime
 from opentelemetry import metrics
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from hilum import telemetry
 from hilum.clock import Clock
 from hilum.integration.app import claim, settle
 from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
 from hilum.integration.domain.plan import Destination
 from hilum.integration.ports import Assignment, Peer, Transactions
-from hilum.telemetry import TRACER, context_of, continued
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_WAIT = 1.0
@@ -94,8 +94,7 @@ class Dispatcher:
             span.set_status(Status(StatusCode.ERROR, getattr(outcome, "reason", "")))
         kind = record.delivery.kind.value
         _OUTCOMES.add(1, {"destination": record.delivery.destination, "kind": kind, "outcome": name})
-        with continued(record.headers):
-            await self._transactions.transact(lambda state: settle(state, [(record, outcome)], persistence, now))
+        await self._transactions.transact(lambda state: settle(state, [(record, outcome)], persistence, now))
 
     async def _wait(self) -> None:
         destination = self._route.destination.name
@@ -111,9 +110,9 @@ class Dispatcher:
 
 
 def _span(record: DeliveryRecord, destination: Destination) -> Span:
-    return TRACER.start_span(
+    return telemetry.TRACER.start_span(
         f"deliver {record.delivery.kind.value}",
-        context=context_of(record.headers) if record.headers else None,
+        context=telemetry.context_of(record.headers) if record.headers else None,
         kind=SpanKind.CLIENT,
         attributes={
             "hilum.destination": destination.name,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -143,7 +144,8 @@ class SqlState:
             event_id(record.id, record.state, record.changes),
             now,
         )
-        self._transaction.publish(event)
+        # The trace of the result that the delivery came from, whatever made it change.
+        self._transaction.publish(replace(event, headers=record.headers))
 
     def _results(self, where: sa.ColumnElement[bool]) -> list[KnownResult]:
         rows = self._connection.execute(sa.select(RESULTS.c.result, RESULTS.c.headers).where(where)).all()
