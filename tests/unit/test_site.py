@@ -64,14 +64,9 @@ def test_every_fault_is_listed_at_once() -> None:
     "place", [(), ("feeds", 0), ("ris",), ("ehr",), ("pacs",), ("completeness",), ("matching",), ("algorithms", 0)]
 )
 def test_an_unknown_key_is_refused_wherever_it_stands(place: tuple[str | int, ...]) -> None:
-    document: Any = {**WHOLE, "completeness": {}, "matching": {}}
-    document = {
-        name: [dict(item) for item in value] if isinstance(value, list) else value for name, value in document.items()
-    }
+    document: Any = copy.deepcopy({**WHOLE, "completeness": {}, "matching": {}})
     target = document
     for step in place:
-        if isinstance(target[step], dict):
-            target[step] = dict(target[step])
         target = target[step]
     target["typo"] = 1
     assert f"{'.'.join(map(str, (*place, 'typo')))}: Extra inputs are not permitted" in faults(document)
