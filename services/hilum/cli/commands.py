@@ -75,12 +75,17 @@ def demo(
         Path | None, typer.Option(help="A folder of real radiographs, wrapped as DICOM.", exists=True, file_okay=False)
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Their labels, as CSV.", exists=True, dir_okay=False)] = None,
+    orders: Annotated[
+        list[Path] | None,
+        typer.Option(help="A published HL7 order to use, its identifiers set; may be repeated.", exists=True),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many radiographs.", min=1)] = 200,
     out: Annotated[Path, typer.Option(help="Where the results are written.", file_okay=False)] = Path("hilum-demo"),
 ) -> None:
     """Hilum beside a simulated hospital: orders and images go in, the reading list moves."""
     from hilum.cli.serving import demo as run
 
-    answer(lambda: run(images, labels, out))
+    answer(lambda: run(images, labels, tuple(orders or ()), limit, out))
 
 
 @send.command("hl7")

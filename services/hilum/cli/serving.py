@@ -48,7 +48,7 @@ def _tell(running: embedded.Running) -> None:
     console.print("ready")
 
 
-def demo(images: Path | None, labels: Path | None, out: Path) -> int:
+def demo(images: Path | None, labels: Path | None, orders: tuple[Path, ...], limit: int, out: Path) -> int:
     from hilum.simulator.demo import DemoOptions, run_demo  # noqa: PLC0415 - what serving does not need
 
-    return asyncio.run(run_demo(DemoOptions(images=images, labels=labels, out=out)))
+    return asyncio.run(run_demo(DemoOptions(images=images, labels=labels, orders=orders, limit=limit, out=out)))

@@ -24,13 +24,14 @@ from hilum.api.worklist.v1.worklist_pb2_grpc import LedgerServiceStub
 from hilum.embedded import Options, Running, running
 from hilum.errors import HilumError
 from hilum.simulator import demo_pages as pages
-from hilum.simulator.examinations import Examination, phantom_examinations, radiograph_examinations
+from hilum.simulator.examinations import Examination, phantom_examinations, radiograph_examinations, written_by
 from hilum.simulator.footprint import watched_footprint
 from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.hospital import Hospital, simulated_hospital
 from hilum.simulator.messages import omi_o23, orm_o01, oru_r01
 from hilum.simulator.modality import Modality
 from hilum.simulator.overlays import write_overlays
+from hilum.simulator.published_orders import Compose, composer, read_published_orders
 from hilum.simulator.settled import Ledger, settled
 
 if TYPE_CHECKING:  # the asynchronous stub exists for type checkers only
@@ -41,10 +42,14 @@ _FOLDERS = ("hl7", "fhir", "dicom", "overlays", "receipts")
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What `hilum demo` is told. With ``images`` and ``labels`` it sends at most ``limit`` real radiographs."""
+    """What `hilum demo` is told. With ``images`` and ``labels`` it sends at most ``limit`` real radiographs.
+
+    ``orders`` are files of HL7 orders that others published: they are sent with only their identifiers set.
+    """
 
     images: Path | None = None
     labels: Path | None = None
+    orders: tuple[Path, ...] = ()
     out: Path = Path("hilum-demo")
     count: int = 14
     limit: int = 200
@@ -81,11 +86,17 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
 
 def _examinations(options: DemoOptions) -> list[Examination]:
+    composers: list[Compose] = [orm_o01, omi_o23]
+    if options.orders:
+        composers = [composer(template) for template in read_published_orders(list(options.orders))]
+    now = datetime.now(UTC).replace(microsecond=0)
     if options.images is None or options.labels is None:
-        began = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=7 * (options.count + 5))
-        return phantom_examinations(options.count, began, options.seed)
-    began = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2 * options.limit)
-    return radiograph_examinations(options.images, options.labels, options.limit, began, options.seed)
+        began = now - timedelta(minutes=7 * (options.count + 5))
+        examinations = phantom_examinations(options.count, began, options.seed)
+    else:
+        began = now - timedelta(minutes=2 * options.limit)
+        examinations = radiograph_examinations(options.images, options.labels, options.limit, began, options.seed)
+    return written_by(composers, examinations)
 
 
 def _prepare(out: Path) -> None:
@@ -144,9 +155,8 @@ async def send(
         hospital.ehr.add_patient(examination.order)
         hospital.ris.reading_list.add(examination.order)
         if examination.ordered:
-            compose = omi_o23 if number % 2 else orm_o01
             name = f"RIS{number:05d}N"
-            await feed.send(name, compose(examination.order, name, datetime.now(UTC)))
+            await feed.send(name, examination.compose(examination.order, name, datetime.now(UTC)))
         progress.advance(ordering)
     for number, examination in enumerate(examinations):
         await _examine(number, examination, feed, modality)
@@ -163,9 +173,8 @@ async def _examine(number: int, examination: Examination, feed: Hl7Feed, modalit
         return
     await asyncio.to_thread(modality.send, images)
     if examination.ordered:
-        compose = omi_o23 if number % 2 else orm_o01
         name = f"RIS{number:05d}C"
-        done = compose(examination.order, name, datetime.now(UTC), control="XO", status="CM")
+        done = examination.compose(examination.order, name, datetime.now(UTC), control="XO", status="CM")
         await feed.send(name, done)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from hilum.errors import Rejected
+from hilum.simulator.messages import orm_o01
 from hilum.simulator.orders import Order, example_order
 from hilum.simulator.phantoms import Kind, draw
+from hilum.simulator.published_orders import Compose
 from hilum.simulator.radiographs import radiograph, read_greyscale
 
 PHANTOM_MODEL = "Hilum phantom"  # the demonstration model refuses what was not drawn here
@@ -29,6 +31,7 @@ class Examination:
     note: str = ""
     ordered: bool = True  # the order is sent, not only the images
     reported: bool = False  # a radiologist's final report comes before the images are complete
+    compose: Compose = orm_o01  # the RIS's way of writing this order
 
 
 def phantom_examinations(count: int, began: datetime, seed: int) -> list[Examination]:
@@ -41,6 +44,11 @@ def phantom_examinations(count: int, began: datetime, seed: int) -> list[Examina
         truth, kind = number % 3 == 2, kinds[number % len(kinds)]
         examinations.append(_phantom(order, chance.randrange(1 << 30), truth, kind))
     return [*examinations, *_exceptions(count, began, chance)]
+
+
+def written_by(composers: Sequence[Compose], examinations: list[Examination]) -> list[Examination]:
+    """The same examinations, their orders written by each of ``composers`` in turn."""
+    return [replace(item, compose=composers[place % len(composers)]) for place, item in enumerate(examinations)]
 
 
 def _exceptions(number: int, began: datetime, chance: random.Random) -> list[Examination]:
