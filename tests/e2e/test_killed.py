@@ -84,6 +84,8 @@ class Load:
 
 
 @pytest.mark.timeout(540)
+# pynetdicom leaves the socket of a refused connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(
     hospital: Hospital, hilum: HilumProcess, record_property: Callable[[str, object], None]
 ) -> None:

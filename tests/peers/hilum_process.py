@@ -1,10 +1,12 @@
 """`hilum serve all` as a process of its own, on ports that stay the same when it is started again."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -28,10 +30,11 @@ class HilumProcess:
     grpc_port: int = field(default_factory=take_free_port)
     http_port: int = field(default_factory=take_free_port)
     environment: dict[str, str] = field(default_factory=dict)
-    groups: list[int] = field(default_factory=list)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     _process: asyncio.subprocess.Process | None = None
 
     def __post_init__(self) -> None:
+        self.environment["HILUM_TEST_MARK"] = self.mark
         for service in ("INFERENCE", "LEDGER", "OVERSIGHT"):
             self.environment.setdefault(f"HILUM_{service}__GRPC_PORT", str(take_free_port()))
 
@@ -52,7 +55,6 @@ class HilumProcess:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        self.groups.append(self._process.pid)
         until = time.monotonic() + _SECONDS
         while not await asyncio.to_thread(self._ready):
             if self._process.returncode is not None or time.monotonic() > until:
@@ -73,13 +75,15 @@ class HilumProcess:
         return await asyncio.wait_for(self._process.wait(), seconds)
 
     def survivors(self) -> list[int]:
-        """Process groups of which something still runs."""
-        return [group for group in self.groups if _alive(group)]
+        """Processes that still run of those started here, their children and whatever these started."""
+        needle = f"HILUM_TEST_MARK={self.mark}".encode()
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if needle in _content(path)]
 
     def end(self) -> None:
         """End whatever is left, by force."""
-        for group in self.survivors():
-            os.killpg(group, signal.SIGKILL)
+        for pid in self.survivors():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _ready(self) -> bool:
         try:
@@ -89,9 +93,8 @@ class HilumProcess:
             return False
 
 
-def _alive(group: int) -> bool:
+def _content(path: Path) -> bytes:
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return path.read_bytes()
+    except OSError:  # ended meanwhile, or another user's
+        return b""
