@@ -1,0 +1,3 @@
+from scenes.story import story
+
+__all__ = ["story"]
