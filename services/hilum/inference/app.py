@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from opentelemetry import metrics
+
 from hilum.clock import Clock
 from hilum.errors import Duplicate, Fault, Rejected, Unavailable
 from hilum.ids import derived_id
@@ -30,6 +32,9 @@ _T = TypeVar("_T")
 _DEATHS = 2  # a task that ends two workers ends as failed:engine
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _KEEP_DONE = timedelta(days=30)
+_METER = metrics.get_meter("hilum")
+_TASKS = _METER.create_counter("hilum.inference.tasks", description="tasks concluded, by outcome and model")
+_SECONDS = _METER.create_histogram("hilum.inference.task.duration", "s", "from claiming a task to its outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,9 @@ class Inference:
             engine = loaded.engine if loaded else ""
             outcome = Outcome(task, result_id, findings, failure, engine, started, self._clock.now())
             await self._transactions.conclude(outcome)
+            labels = {"algorithm": task.algorithm, "outcome": f"failed:{failure.step}" if failure else "resulted"}
+            _TASKS.add(1, labels)
+            _SECONDS.record((outcome.ended_at - started).total_seconds(), labels)
         return True
 
     def _check_package(self, task: Task) -> None:

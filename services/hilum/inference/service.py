@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from opentelemetry.trace import SpanKind
+
 from hilum.contracts import topics
 from hilum.contracts.tasks.v1 import tasks_pb2
 from hilum.eventlog.consumer import Consumer, Handler
@@ -19,7 +21,7 @@ from hilum.inference.settings import Settings
 from hilum.packages import load_all
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
-from hilum.telemetry import headers_of_current_context
+from hilum.telemetry import headers_of_current_context, span
 
 
 class InferenceService:
@@ -57,8 +59,9 @@ class InferenceService:
             loop = asyncio.get_running_loop()
 
             def handle(transaction: SqlTransaction, record: Record) -> None:
-                task = task_of(tasks_pb2.Task.FromString(record.event.value))
-                inference.accept(SqlTaskQueue(transaction.connection), task, headers_of_current_context())
+                with span("inference hears a task", SpanKind.CONSUMER, headers=record.event.headers):
+                    task = task_of(tasks_pb2.Task.FromString(record.event.value))
+                    inference.accept(SqlTaskQueue(transaction.connection), task, headers_of_current_context())
                 # The claim that follows runs in the store's one thread, after this transaction.
                 loop.call_soon_threadsafe(inference.wake)
 

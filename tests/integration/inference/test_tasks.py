@@ -7,7 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
+from hilum import telemetry
+from hilum.contracts import topics
 from hilum.errors import Rejected
 from hilum.inference.adapters.wire import WorkerSetup, pack
 from hilum.inference.service import build
@@ -43,13 +46,26 @@ async def test_a_task_becomes_one_result_with_its_findings(world: World) -> None
 
 async def test_the_most_urgent_of_what_waits_goes_first(world: World) -> None:
     key = world.image("a", bright=False)
-    for number, urgency in enumerate(("backfill", "routine", "urgent", "routine", "urgent")):
-        await world.send(number, key, urgency)
-    async with world.running():  # all of them are in the log before it starts; the consumer takes them in at once
-        results = await world.results(5)
-    order = [result.task_id for result in sorted(results, key=lambda result: result.started_at.ToDatetime())]
-    assert order[-1] == "task-0"
-    assert set(order[1:3]) & {"task-2", "task-4"}
+    async with world.running() as service:
+        os.kill(service.workers.pids[0], signal.SIGSTOP)
+        await world.send(0, key)  # in hand, and held up
+        await asyncio.sleep(1)
+        for number, urgency in enumerate(("backfill", "routine", "urgent"), start=1):
+            await world.send(number, key, urgency)
+        await asyncio.sleep(1.5)
+        os.kill(service.workers.pids[0], signal.SIGCONT)
+        results = await world.results(4)
+    order = sorted(results, key=lambda result: result.started_at.ToDatetime())
+    assert [result.task_id for result in order] == ["task-0", "task-3", "task-2", "task-1"]
+
+
+async def test_the_result_belongs_to_the_trace_of_its_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "TRACER", TracerProvider().get_tracer("test"))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with world.running():
+        await world.send(1, world.image("a", bright=True), headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        (record,) = await world.records(topics.FINDINGS.name, 1)
+    assert record.event.headers["traceparent"].split("-")[1] == trace
 
 
 async def test_a_redelivered_task_gives_its_result_once(world: World) -> None:

@@ -5,10 +5,12 @@ Started as ``python -m hilum.inference.adapters.worker``: it imports only what p
 
 import faulthandler
 import hashlib
+import logging
 import os
 import resource
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from hilum.errors import Fault, HilumError
@@ -77,6 +79,9 @@ def main() -> None:
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not fall into the frames
     faulthandler.enable(sys.stderr)
+    # The readers warn by quoting what they read, which may name a patient.
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     setup: WorkerSetup = read_frame(requests)
     resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_bytes, setup.memory_bytes))
     try:
