@@ -202,8 +202,12 @@ def make_site(**peers: Any) -> Site:
 
 
 @asynccontextmanager
-async def integration(folder: Path, site: Site, use: str = "detection", **settings: Any) -> AsyncIterator[System]:
+async def integration(
+    folder: Path, site: Site, use: str = "detection", *, package: bool = True, **settings: Any
+) -> AsyncIterator[System]:
     """Integration on ``folder``, which may have been used before: what it had planned goes on."""
+    if package:
+        write_package(folder / "models", use)
     log = SqliteEventLog(folder / "log.db")
     log.open()
     objects = FileObjects(folder / "objects")
@@ -217,7 +221,7 @@ async def integration(folder: Path, site: Site, use: str = "detection", **settin
         objects=objects,
         objects_folder=folder / "objects",
         open_store=lambda name, tables: open_sqlite(folder / "state" / f"{name}.db", tables),
-        packages_folder=write_package(folder / "models", use),
+        packages_folder=folder / "models",
     )
     system = System(log, objects, build(Settings(**settings), platform))
     ready = asyncio.Event()

@@ -28,7 +28,7 @@ from hilum.integration.domain.rule import Rule
 from hilum.integration.ports import Assignment, KnownResult, State
 
 SUPERSEDED = Rule("superseded", "A newer run of the same algorithm on this study takes its place.")
-RESULT_LOST = Rule("result_lost", "The result or its case is not known any more.")
+RESULT_LOST = Rule("result_lost", "The result, its case or the package that made it is not known any more.")
 _STALE_AGAIN = timedelta(seconds=0.5)
 _PRIORITY_FIRST = timedelta(seconds=2)
 

@@ -1,6 +1,7 @@
 """A priority on its way to a RIS that answers well, late, wrongly or not at all."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -235,3 +236,15 @@ async def test_no_priority_on_a_projection_that_fell_behind(ris: Ris, tmp_path: 
         await asyncio.sleep(1.5)
         assert system.states("priority") == ["planned"]
     assert list(ris.receipts) == []
+
+
+async def test_a_package_changed_since_is_a_coded_reason_not_a_crash(ris: Ris, tmp_path: Path) -> None:
+    port = ris.port
+    await ris.stop()
+    async with integration(tmp_path, site(ris_at(port))) as system:
+        await system.say_case(case_message())
+        await system.say_result(result_message())
+        await system.until(lambda newest: "priority" in newest)
+    shutil.rmtree(tmp_path / "models" / ALGORITHM)
+    async with integration(tmp_path, site(ris_at(port)), package=False) as system:
+        assert (await system.ended("priority"))["priority"].reason == "result_lost"

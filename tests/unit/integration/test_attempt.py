@@ -59,7 +59,7 @@ def test_an_absent_peer_is_waited_for_longer_and_longer_but_not_for_ever_longer(
 
 
 def test_the_peer_s_own_wish_is_honoured_within_reason() -> None:
-    for wish, waited in ((7, 7), (3600, 60)):
+    for wish, waited in ((7, 7), (1800, 1800), (7200, 3600)):
         after = settled(record(), Failed("fhir_busy", after=timedelta(seconds=wish)), TWICE, NOW)
         assert after.next_at == NOW + timedelta(seconds=waited)
 
@@ -67,6 +67,11 @@ def test_the_peer_s_own_wish_is_honoured_within_reason() -> None:
 def test_held_by_the_peer_is_asked_again_later() -> None:
     after = settled(record(), Held("patient_unknown"), TWICE, NOW)
     assert (after.state, after.reason, after.next_at > NOW) == ("held", "patient_unknown", True)
+    waits = []
+    for _ in range(8):
+        after = settled(after, Held("patient_unknown"), TWICE, NOW)
+        waits.append((after.next_at - NOW).total_seconds())
+    assert waits == [120, 240, 480, 960, 1920, 3600, 3600, 3600]
     assert settled(after, Failed("fhir_timeout", in_doubt=True), TWICE, NOW).state == "planned"
 
 

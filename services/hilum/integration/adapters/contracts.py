@@ -1,6 +1,7 @@
 """Between the contracts and the domain: cases and results in, deliveries out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -33,9 +34,11 @@ Packages = Mapping[tuple[str, str], ModelPackage]
 def case_of(message: cases_pb2.CaseState) -> CaseState:
     """The case of an event; how fresh it is, is for the caller to say."""
     useful = {a.algorithm: _time(a.useful_until) for a in message.algorithms if a.HasField("useful_until")}
+    accession = _identifier(message.accession_number)
     orders = tuple(_order(order) for order in message.orders)
-    if not orders and message.accession_number.value:
-        orders = (Order(accession_number=_identifier(message.accession_number)),)
+    orders = tuple(replace(order, accession_number=order.accession_number or accession) for order in orders)
+    if not orders and accession is not None:
+        orders = (Order(accession_number=accession),)
     return CaseState(
         case_id=message.case_id,
         version=message.version,

@@ -10,13 +10,15 @@ from hilum.integration.domain.attempt import Failed, Outcome, Refused
 _NOT_REACHED = frozenset(
     {"ris_unreachable", "fhir_unreachable", "connection_failed", "objects_unavailable", "worker_start"}
 )
+# The peer turned us away as a whole, not this delivery: worth asking again, within bounds.
+_NOT_NOW = frozenset({"association_rejected", "fhir_not_authorised"})
 # The peer may have acted on what was sent.
-_IN_DOUBT = frozenset({"ris_no_answer", "ris_bad_answer", "fhir_timeout", "fhir_server_error", "no_answer"})
+_IN_DOUBT = frozenset({"ris_no_answer", "fhir_timeout", "fhir_server_error", "fhir_bad_response", "no_answer"})
 
 
 def outcome_of(error: HilumError) -> Outcome:
     """What an attempt that ended in ``error`` came to."""
-    if isinstance(error, Rejected | Fault) and error.code not in _IN_DOUBT:
+    if isinstance(error, Rejected | Fault) and error.code not in _IN_DOUBT | _NOT_NOW:
         return Refused(error.code)
     after = error.retry_after if isinstance(error, Busy) else None
     return Failed(

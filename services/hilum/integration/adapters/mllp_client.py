@@ -17,6 +17,7 @@ class MllpClient:
         self._host, self._port, self._timeout = host, port, timeout_seconds
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._trusted = False
 
     async def exchange(self, payload: bytes) -> bytes:
         """Send one message and return the payload that answers it.
@@ -59,8 +60,6 @@ class MllpClient:
             raise Unavailable("ris_unreachable", f"no connection ({type(error).__name__})") from None
         self._trusted = False
         return self._reader, self._writer
-
-    _trusted = False
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         decoder = FrameDecoder(_LARGEST_ANSWER)

@@ -34,9 +34,10 @@ class Renderer:
         Raises what `hilum.integration.adapters.render_jobs.perform` raises; Unavailable ``render_timeout``,
         ``render_died`` or ``worker_start``.
         """
-        async with self._turn:
-            # A caller that goes away must not leave half an answer in the pipe: the exchange always ends.
-            return await asyncio.shield(asyncio.ensure_future(self._exchange(job)))
+        # A caller that goes away must not leave half an answer in the pipe: the exchange always ends.
+        exchange = asyncio.ensure_future(self._in_turn(job))
+        exchange.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(exchange)
 
     async def close(self) -> None:
         """Close its pipe, on which it ends by itself; kill it when it does not."""
@@ -49,6 +50,10 @@ class Renderer:
             await asyncio.wait_for(process.wait(), _END_SECONDS)
         except TimeoutError:
             await _kill(process)
+
+    async def _in_turn(self, job: Job) -> bytes:
+        async with self._turn:
+            return await self._exchange(job)
 
     async def _exchange(self, job: Job) -> bytes:
         process = await self._started()

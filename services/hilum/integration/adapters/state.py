@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hilum.contracts import topics
 from hilum.contracts.cases.v1 import cases_pb2
 from hilum.contracts.findings.v1 import findings_pb2
 from hilum.contracts.policies.v1 import policies_pb2
+from hilum.errors import Fault
 from hilum.eventlog.port import event_of
 from hilum.ids import event_id
 from hilum.integration.adapters.contracts import Packages, case_of, message_of, result_of
@@ -149,10 +151,13 @@ class SqlState:
 
     def _results(self, where: sa.ColumnElement[bool]) -> list[KnownResult]:
         rows = self._connection.execute(sa.select(RESULTS.c.result, RESULTS.c.headers).where(where)).all()
-        return [
-            KnownResult(self._domain(findings_pb2.Result.FromString(row.result)), json.loads(row.headers))
-            for row in rows
-        ]
+        known = []
+        for row in rows:
+            # A package that was changed since leaves nothing that could still be rendered as it was meant.
+            with suppress(Fault):
+                result = self._domain(findings_pb2.Result.FromString(row.result))
+                known.append(KnownResult(result, json.loads(row.headers)))
+        return known
 
     def _domain(self, message: findings_pb2.Result) -> AlgorithmResult:
         return result_of(message, self._packages, silent=self._silent(message))

@@ -11,8 +11,8 @@ PLANNED, LANDED, REFUSED, HELD, UNCONFIRMED = "planned", "landed", "refused", "h
 PATIENT_UNKNOWN, PATIENT_AMBIGUOUS = "patient_unknown", "patient_ambiguous"
 HELD_BY_PEER = frozenset({PATIENT_UNKNOWN, PATIENT_AMBIGUOUS})
 CLAIMED_FOR = timedelta(days=1)  # until it is settled; after a crash, a start recovers it
-_LONGEST_WAIT = timedelta(seconds=60)
-_HELD_AGAIN = timedelta(seconds=60)
+_LONGEST_WAIT = timedelta(seconds=60)  # between two attempts of ours
+_LONGEST_WISH = timedelta(hours=1)  # that a peer may put us off for
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,16 @@ def settled(record: DeliveryRecord, outcome: Outcome, persistence: Persistence, 
         case Refused(reason, proofs):
             return replace(record, state=REFUSED, reason=reason, proofs=proofs, attempts=record.attempts + 1)
         case Held(reason):
-            return replace(record, state=HELD, reason=reason, next_at=now + _HELD_AGAIN)
+            again = now + min(_LONGEST_WAIT * 2 ** min(record.failures, 16), _LONGEST_WISH)
+            return replace(record, state=HELD, reason=reason, failures=record.failures + 1, next_at=again)
         case Failed():
             return _failed(record, outcome, persistence, now)
 
 
 def _failed(record: DeliveryRecord, outcome: Failed, persistence: Persistence, now: datetime) -> DeliveryRecord:
     failures = record.failures + 1
-    wait = outcome.after or min(persistence.retry * 2 ** min(failures - 1, 16), _LONGEST_WAIT)
+    backoff = min(persistence.retry * 2 ** min(failures - 1, 16), _LONGEST_WAIT)
+    wait = backoff if outcome.after is None else min(outcome.after, _LONGEST_WISH)
     tried = replace(
         record,
         state=PLANNED,
@@ -146,7 +148,7 @@ def _failed(record: DeliveryRecord, outcome: Failed, persistence: Persistence, n
         failures=failures,
         in_doubt=record.in_doubt or outcome.in_doubt,
         proofs=outcome.proofs or record.proofs,
-        next_at=now + min(wait, _LONGEST_WAIT),
+        next_at=now + wait,
     )
     if tried.attempts < persistence.attempts:
         return tried
