@@ -119,8 +119,8 @@ def read_facts(dataset: Dataset) -> InstanceFacts:
     """The facts of ``dataset``, with its group 0002 where it has one.
 
     Raises:
-        Rejected: ``uid_missing``, ``uid_invalid``; ``uids_disagree`` where group 0002 names another instance or class
-            (PS3.10 7.1).
+        Rejected: ``uid_missing``, ``uid_invalid``, ``sop_instance_uid_invalid``; ``uids_disagree`` where group 0002
+            names another instance or class (PS3.10 7.1).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,7 +130,7 @@ def read_facts(dataset: Dataset) -> InstanceFacts:
 def _read(dataset: Dataset) -> InstanceFacts:
     meta = getattr(dataset, "file_meta", None) or Dataset()
     sop_class_uid = require_uid(_text(dataset, "SOPClassUID"), "SOP Class UID")
-    sop_instance_uid = require_uid(_text(dataset, "SOPInstanceUID"), "SOP Instance UID")
+    sop_instance_uid = require_uid(_text(dataset, "SOPInstanceUID"), "SOP Instance UID", "sop_instance_uid_invalid")
     for keyword, expected in (
         ("MediaStorageSOPClassUID", sop_class_uid),
         ("MediaStorageSOPInstanceUID", sop_instance_uid),

@@ -96,29 +96,32 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
     )
     for sop_class_uid, transfer_syntax_uid in contexts:
         entity.add_requested_context(UID(sop_class_uid), UID(transfer_syntax_uid))
-    connected: list[evt.Event] = []
+    connections: list[socket.socket] = []
     association = entity.associate(
         peer.host,
         peer.port,
         ae_title=peer.ae_title,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_CONN_OPEN, connected.append)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection, [connections])],
     )
-    if not association.is_established:
-        if not connected:
-            raise Unavailable("connection_failed", "the peer could not be reached")
-        raise _refusal(association)
     try:
+        if not connections:
+            raise Unavailable("connection_failed", "the peer could not be reached")
+        if not association.is_established:
+            raise _refusal(association)
         yield association
     finally:
         if association.is_established:
             association.release()
+        for connection in connections:  # the library leaves it open when the peer was first to go
+            connection.close()
 
 
-def _without_delay(event: evt.Event) -> None:
+def _on_connection(event: evt.Event, connections: list[socket.socket]) -> None:
     """Command and data set are separate writes; Nagle's algorithm would hold the second for 40 ms."""
-    connection = event.assoc.dul.socket
-    if connection is not None and connection.socket is not None:
-        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wrapper = event.assoc.dul.socket
+    if wrapper is not None and wrapper.socket is not None:
+        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connections.append(wrapper.socket)
 
 
 def _refusal(association: Association) -> HilumError:

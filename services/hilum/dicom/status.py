@@ -18,13 +18,15 @@ CANNOT_UNDERSTAND = 0xC000
 # Within Cxxx the SCP names its own reasons.
 CANNOT_PARSE = 0xC001
 UID_MISSING = 0xC002
+UID_INVALID = 0xC003
 HELD_WITH_OTHER_CONTENT = 0xC010
 
 _BY_CODE: dict[str, int] = {
     "sop_class_not_supported": SOP_CLASS_NOT_SUPPORTED,
     "not_authorised": NOT_AUTHORISED,
     "uids_disagree": DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
-    "uid_invalid": INVALID_OBJECT_INSTANCE,
+    "sop_instance_uid_invalid": INVALID_OBJECT_INSTANCE,
+    "uid_invalid": UID_INVALID,
     "uid_missing": UID_MISSING,
     "data_set_unreadable": CANNOT_PARSE,
     "sop_instance_conflict": HELD_WITH_OTHER_CONTENT,

@@ -15,10 +15,10 @@ def is_uid(value: str) -> bool:
     return len(value) <= _LENGTH and _UID.fullmatch(value) is not None
 
 
-def require_uid(value: str, name: str) -> str:
-    """``value`` when it can name something. Raises `Rejected` ``uid_missing`` or ``uid_invalid``, without the value."""
+def require_uid(value: str, name: str, invalid: str = "uid_invalid") -> str:
+    """``value`` when it can name something. Raises `Rejected` ``uid_missing`` or ``invalid``, without the value."""
     if not value:
         raise Rejected("uid_missing", f"{name} is absent")
     if not is_uid(value):
-        raise Rejected("uid_invalid", f"{name} is not a UID (PS3.5 9.1)")
+        raise Rejected(invalid, f"{name} is not a UID (PS3.5 9.1)")
     return value

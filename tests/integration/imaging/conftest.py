@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
+from datasets.requests import Answer, Request, send
 from hilum.contracts import topics
 from hilum.contracts.deadletters.v1.deadletters_pb2 import DeadLetter
 from hilum.contracts.instances.v1.instances_pb2 import Instance
@@ -55,6 +56,10 @@ class Running:
 
     def stored(self, key: str) -> Dataset:
         return dcmread(self.folder / "objects" / key)
+
+    async def send(self, request: Request) -> Answer:
+        """By C-STORE, byte for byte."""
+        return await asyncio.to_thread(send, self.port, request)
 
     async def echoscu(self, *options: str) -> int:
         return (await self._run("echoscu", *options, "127.0.0.1", str(self.port)))[0]

@@ -88,8 +88,12 @@ class BoundedSocket(AssociationSocket):
         return buffer
 
     def close(self) -> None:
+        """The library's own leaves the descriptor open when the peer was first to go."""
         self._server.sockets.pop(id(self), None)
+        connection = self.socket
         super().close()
+        if connection is not None:
+            connection.close()
 
     @staticmethod
     def _abort(connection: socket.socket, why: str) -> NoReturn:
