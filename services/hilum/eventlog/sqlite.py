@@ -310,7 +310,9 @@ class SqliteReader:
             if left <= 0:
                 return []
             try:
-                await asyncio.wait_for(self._news.wait(), min(left, _POLL_SECONDS))
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the news.
+                async with asyncio.timeout(min(left, _POLL_SECONDS)):
+                    await self._news.wait()
             except TimeoutError:
                 await self._log._read(self._log._refresh_heads)  # noqa: SLF001
 

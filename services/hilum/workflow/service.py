@@ -122,8 +122,10 @@ class WorkflowService:
             self._news.clear()
             wait_seconds = await store.transact(self._decide_some)
             if wait_seconds > 0:
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the news.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait_seconds)
+                    async with asyncio.timeout(wait_seconds):
+                        await self._news.wait()
 
     def _decide_some(self, transaction: SqlTransaction) -> float:
         """Decide what is due; return how long nothing more will be."""
