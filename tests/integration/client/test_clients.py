@@ -36,10 +36,15 @@ class System:
             *(f"127.0.0.1:{hilum.services[name].grpc_port}" for name in ("ingest", "ledger", "oversight"))  # type: ignore[attr-defined]
         )
 
-    async def heard(self, entries: int) -> None:
+    async def heard(self, cases: int) -> None:
+        """Until the last delivery of so many cases has landed in the ledger."""
         async with HilumClient(self.addresses) as client:
-            while len([entry async for entry in client.list_cases()]) < entries:  # noqa: ASYNC110 - over the wire
+            for _ in range(400):
+                entries = [entry async for entry in client.list_cases()]
+                if [one.state for entry in entries for one in entry.deliveries] == ["landed"] * cases:
+                    return
                 await asyncio.sleep(0.05)
+        raise AssertionError(entries)
 
 
 @pytest.fixture
