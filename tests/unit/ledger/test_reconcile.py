@@ -11,6 +11,7 @@ from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.errors import Rejected
 from hilum.ledger.domain.part10 import data_set, sop_instance_uid
 from hilum.ledger.domain.receipts import Receipt, bundle_identities, parse_receipts
+from hilum.ledger.domain.reconcile import is_proved
 
 
 async def test_a_whole_system_adds_up(story) -> None:
@@ -354,3 +355,18 @@ def test_what_is_no_bundle_names_no_resource() -> None:
 def test_a_line_that_is_no_receipt_is_refused_by_its_number(line: str) -> None:
     with pytest.raises(Rejected, match="line 2"):
         parse_receipts(["", line])
+
+
+@pytest.mark.parametrize(
+    ("proof", "proved"),
+    [
+        ({"fhir_reference": "DiagnosticReport/1", "http_status": "200"}, True),
+        ({"fhir_reference": "DiagnosticReport/1", "read_back": "identifier"}, True),  # asked after a lost answer
+        ({"fhir_reference": "DiagnosticReport/1"}, False),
+        ({"fhir_reference": "DiagnosticReport/1", "http_status": "500"}, False),
+        ({"message_control_id": "H1", "acknowledgement_code": "AA"}, True),
+        ({"message_control_id": "H1", "acknowledgement_code": "AE"}, False),
+    ],
+)
+def test_landed_stands_on_the_peers_own_words(proof: dict[str, str], proved: bool) -> None:
+    assert is_proved(proof) is proved

@@ -131,7 +131,7 @@ def _order(unit: Unit) -> str:
 
 
 def landed_has_proof(deliveries: Sequence[DeliveryFact]) -> Check:
-    """`landed` stands on the peer's own words: MSA-1, a DIMSE status, or a FHIR reference with its HTTP status."""
+    """`landed` stands on the peer's own words: MSA-1, a DIMSE status, or a FHIR reference answered or read back."""
     landed = [delivery for delivery in deliveries if delivery.state == "landed"]
     bare = [
         f"{delivery.destination} {delivery.kind} {delivery.delivery_id}"
@@ -147,7 +147,8 @@ def is_proved(proof: Mapping[str, str]) -> bool:
     if proof.get("sop_instance_uid"):
         status = proof.get("dimse_status", "").upper()
         return status in _SUCCESS or status.removeprefix("0X").startswith("B")  # B000H ...: stored with a warning
-    return bool(proof.get("fhir_reference")) and proof.get("http_status", "").startswith("2")
+    answered = proof.get("http_status", "").startswith("2") or proof.get("read_back") == "identifier"
+    return bool(proof.get("fhir_reference")) and answered
 
 
 def tasks_answered(tasks: Sequence[TaskFact], results: Sequence[ResultFact], states: Iterable[AlgorithmFact]) -> Check:
