@@ -73,7 +73,7 @@ class Story:
         keep = Projection("", frozenset({"HILUM"})).handlers
         consumer: Consumer[SqlTransaction] = Consumer(self.log, self.store, GROUP, keep, SystemClock())
         tasks = [asyncio.create_task(consumer.run()), asyncio.create_task(relay(self.store, self.log, SystemClock()))]
-        while consumer.caught_up_at is None and not tasks[0].done():  # noqa: ASYNC110 - it offers no event
+        while consumer.caught_up_at is None and not tasks[0].done():
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()

@@ -47,7 +47,7 @@ class LedgerService:
         try:
             consumer: Consumer[SqlTransaction] = Consumer(platform.log, store, GROUP, self._handlers(), platform.clock)
             desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
-            server = LedgerServer(desk, self._settings)
+            server = LedgerServer(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
             self.grpc_port = server.port
             await server.start()
             try:

@@ -58,7 +58,7 @@ class OversightService:
                 _LOG.error("%s %s: %s", package.name, package.version, domain.PACKAGE_CHANGED)
                 _REFUSED.add(1, {"algorithm": package.name})
             desk = Desk(state, platform.log, platform.clock, self._installed, registry.versions)
-            server = OversightServer(desk, self._settings)
+            server = OversightServer(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
             self.grpc_port = server.port
             await server.start()
             try:

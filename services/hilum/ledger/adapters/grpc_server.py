@@ -21,7 +21,6 @@ from hilum.ledger.adapters import documents
 from hilum.ledger.adapters.desk import Desk
 from hilum.ledger.domain.receipts import parse_receipts
 from hilum.ledger.ports import Selection
-from hilum.ledger.settings import Settings
 
 SERVICE = pb.DESCRIPTOR.services_by_name["LedgerService"].full_name
 _NOT_FOUND = frozenset({"dead_letter_unknown"})
@@ -106,9 +105,9 @@ class LedgerServicer(pb_grpc.LedgerServiceServicer):
 
 
 class LedgerServer:
-    """The listening server; `port` is the bound one."""
+    """The listening server; `port` is the bound one. Raises `Unavailable` (`port_taken`)."""
 
-    def __init__(self, desk: Desk, settings: Settings) -> None:
+    def __init__(self, desk: Desk, address: str) -> None:
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES),
@@ -124,7 +123,10 @@ class LedgerServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.port = _bound(self._server, settings)
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise Unavailable("port_taken", f"the ledger cannot listen for gRPC on {address}") from error
 
     async def start(self) -> None:
         await self._server.start()
@@ -134,16 +136,6 @@ class LedgerServer:
     async def stop(self) -> None:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_DRAIN_SECONDS)
-
-
-def _bound(server: grpc.aio.Server, settings: Settings) -> int:
-    try:
-        port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
-    except RuntimeError as error:
-        raise Unavailable("port_taken", f"the ledger cannot listen on port {settings.grpc_port}") from error
-    if port == 0:
-        raise Unavailable("port_taken", f"the ledger cannot listen on port {settings.grpc_port}")
-    return port
 
 
 async def _answer(context: _Context, work: Awaitable[_T]) -> _T:

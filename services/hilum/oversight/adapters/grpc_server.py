@@ -13,7 +13,6 @@ from hilum.api.oversight.v1 import oversight_pb2 as pb
 from hilum.api.oversight.v1 import oversight_pb2_grpc as pb_grpc
 from hilum.errors import Duplicate, Fault, HilumError, Overloaded, Rejected, Unavailable
 from hilum.oversight.adapters.desk import Desk, document
-from hilum.oversight.settings import Settings
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OversightService"].full_name
 _NOT_FOUND = frozenset({"model_unknown"})
@@ -45,9 +44,9 @@ class OversightServicer(pb_grpc.OversightServiceServicer):
 
 
 class OversightServer:
-    """The listening server; `port` is the bound one."""
+    """The listening server; `port` is the bound one. Raises `Unavailable` (`port_taken`)."""
 
-    def __init__(self, desk: Desk, settings: Settings) -> None:
+    def __init__(self, desk: Desk, address: str) -> None:
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", 1024 * 1024),
@@ -61,7 +60,10 @@ class OversightServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.port = _bound(self._server, settings)
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise Unavailable("port_taken", f"oversight cannot listen for gRPC on {address}") from error
 
     async def start(self) -> None:
         await self._server.start()
@@ -71,16 +73,6 @@ class OversightServer:
     async def stop(self) -> None:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(_DRAIN_SECONDS)
-
-
-def _bound(server: grpc.aio.Server, settings: Settings) -> int:
-    try:
-        port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
-    except RuntimeError as error:
-        raise Unavailable("port_taken", f"oversight cannot listen on port {settings.grpc_port}") from error
-    if port == 0:
-        raise Unavailable("port_taken", f"oversight cannot listen on port {settings.grpc_port}")
-    return port
 
 
 async def _answer(context: _Context, work: Awaitable[_T]) -> _T:
