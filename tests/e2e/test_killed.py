@@ -100,7 +100,7 @@ async def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(
     )
     sending = asyncio.create_task(load.run(hospital, examinations[:200], every_seconds=0.3))
     for _ in range(KILLS):
-        await asyncio.sleep(chance.uniform(0.2, 4.0))
+        await asyncio.sleep(chance.uniform(0.2, 6.0))
         await hilum.kill()
         await hilum.start()
     load.stopping.set()
