@@ -189,7 +189,7 @@ def _bones(rng: np.random.Generator, anatomy: Anatomy, grid: Grid) -> Plane:
         for number in range(10):
             start = first + number * pitch
             fall = 0.02 + 0.012 * number
-            wall = float(anatomy.chest_wall(np.float32([start + fall + 0.03]), side)[0]) + 0.012
+            wall = float(anatomy.chest_wall(np.array([start + fall + 0.03], np.float32), side)[0]) + 0.012
             reach = max(wall, 0.09)
             px = sign * (0.02 + (reach - 0.02) * np.sin(t * np.pi / 2))
             py = start - 0.022 * np.sin(np.pi * t) + fall * t + 0.075 * t**5

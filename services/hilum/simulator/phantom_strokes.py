@@ -94,7 +94,7 @@ def stroke(
             slice(window[1].start - left, window[1].stop - left),
         )
         np.minimum(nearest[local], (px - along * dx) ** 2 + (py - along * dy) ** 2, out=nearest[local])
-    shade = np.float32(weight) * _across(np.sqrt(nearest) / np.float32(width), profile)
+    shade = np.float32(weight) * _across(np.asarray(np.sqrt(nearest) / np.float32(width), np.float32), profile)
     layer[whole] = np.maximum(layer[whole], shade)
 
 
