@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hilum.cli import books
-from hilum.cli.showing import show_json
+from hilum.cli.showing import console, show_json
 from hilum.contracts.deadletters.v1.deadletters_pb2 import DeadLetter
 from hilum.errors import Rejected
 from hilum.eventlog import consumer
@@ -31,7 +30,7 @@ def show_all(state: Path, as_json: bool) -> None:
         table.add_row(
             one.dead_letter_id, documents.rfc3339(one.at), one.group, one.topic, one.reason, one.text, one.state
         )
-    Console().print(table)
+    console().print(table)
 
 
 def show_one(state: Path, dead_letter_id: str, payload: bool, as_json: bool) -> None:

@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hilum import packages
-from hilum.cli.showing import show_json
+from hilum.cli.showing import console, show_json
 from hilum.embedded import packages_folder
 from hilum.errors import Rejected
 from hilum.eventlog.sqlite import SqliteEventLog
@@ -35,7 +34,7 @@ def show_all(state: Path, as_json: bool) -> None:
         cells = (one["name"], one["version"], one["title"], one["use"], one["state"])
         style = "bold red" if one["alarm"] else _STYLE[one["state"]]
         table.add_row(*cells, str(one["revision"] or ""), one["reason"], one["alarm"], style=style)
-    Console().print(table)
+    console().print(table)
 
 
 async def _models(state: Path) -> list[Model]:

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -11,13 +12,15 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from hilum.cli.ending import CHECK_FAILED, DONE
-from hilum.cli.showing import show_json
+from hilum.cli.showing import console, show_json
 from hilum.dicom.scu import Peer, StoreOutcome, store
 from hilum.errors import HilumError, Rejected, Unavailable
 from hilum.hl7 import mllp
 from hilum.hl7.acknowledgement import Acknowledgement, read_acknowledgement
+from hilum.hl7.message import parse
 
 _LARGEST_ANSWER = 1 << 20
 _MESSAGE_START = re.compile(rb"(?m)^(?=MSH)")
@@ -27,13 +30,15 @@ def send_hl7(files: list[Path], host: str, port: int, timeout: float, as_json: b
     """One message at a time, each waiting for its acknowledgement (MLLP release 1)."""
     told: list[dict[str, str]] = []
     with _progress() as progress:
+        # On a terminal the lines scroll above the bar; otherwise they are the output.
+        shown = progress.console if sys.stdout.isatty() else console()
         task = progress.add_task("messages", total=len(files))
         with _Connection(host, port, timeout) as connection:
             for file in files:
                 for message in messages_in(file.read_bytes()):
                     told.append({"file": str(file), **_exchange(connection, message)})
                     if not as_json:
-                        _tell(progress.console, told[-1])
+                        _tell(shown, told[-1])
                 progress.advance(task)
     if as_json:
         show_json(told)
@@ -55,12 +60,16 @@ def _exchange(connection: "_Connection", message: bytes) -> dict[str, str]:
     except HilumError as error:
         connection.close()
         return {"message_control_id": "", "code": "", "reason": str(error)}
-    return {"message_control_id": answer.message_control_id, "code": answer.code, "reason": answer.text}
+    return {
+        "message_control_id": answer.message_control_id,
+        "code": answer.code,
+        "reason": answer.text or ", ".join(answer.conditions),
+    }
 
 
-def _tell(console: Console, one: dict[str, str]) -> None:
-    style = "green" if one["code"] in ("AA", "CA") else "bold red"
-    console.print(f"[{style}]{one['code'] or 'none'}[/] {one['file']} {one['reason']}".rstrip(), highlight=False)
+def _tell(shown: Console, one: dict[str, str]) -> None:
+    line = Text(one["code"] or "none", "green" if one["code"] in ("AA", "CA") else "bold red")
+    shown.print(line.append(f" {one['file']} {one['reason']}".rstrip(), "default"), soft_wrap=True)
 
 
 class _Connection:
@@ -84,7 +93,7 @@ class _Connection:
                 self._socket = socket.create_connection(self._address, self._timeout)
             self._socket.settimeout(self._timeout)
             self._socket.sendall(mllp.encode(message))
-            return read_acknowledgement(self._answer(self._socket))
+            return _read(self._answer(self._socket))
         except OSError as error:
             raise Unavailable("no_answer", f"no acknowledgement: {error.strerror or type(error).__name__}") from error
 
@@ -101,6 +110,20 @@ class _Connection:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _read(answer: bytes) -> Acknowledgement:
+    """The answer; one to a message without a readable control ID names none, and counts all the same."""
+    try:
+        return read_acknowledgement(answer)
+    except Rejected:
+        message = parse(answer)
+        code = message.get("MSA-1")
+        if not code:
+            raise
+        return Acknowledgement(
+            code, message.get("MSA-2"), (), message.get("ERR-8") or message.get("ERR-7"), message.get("MSH-9.1")
+        )
 
 
 def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_title: str, as_json: bool) -> int:

@@ -1,6 +1,7 @@
 """`hilum worklist`, `hilum ledger`, `hilum ledger reconcile`."""
 
 import json
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,8 +19,14 @@ from hilum.ledger.domain.worklist import WorklistEntry
 from hilum.ledger.ports import Selection
 
 _EVERY_SECONDS = 1.0
+_WIDE = 200
 _PRIORITY_STYLE = {"S": "bold red", "A": "yellow"}
 _STATE_STYLE = {"landed": "green", "planned": "cyan", "late": "yellow"}
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that tables are not cut."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def show_json(document: object) -> None:
@@ -32,7 +39,7 @@ def show_worklist(state: Path, watch: bool, as_json: bool) -> None:
         if as_json:
             show_json([documents.worklist_entry(one) for one in found])
         else:
-            Console().print(_worklist(found))
+            console().print(_worklist(found))
     elif as_json:
         _watch_json(state)
     else:
@@ -79,14 +86,14 @@ def show_ledger(state: Path, accession_number: str, study_instance_uid: str, as_
     if as_json:
         show_json([documents.entry(one) for one in found])
         return
-    console = Console()
-    console.print(_entries(found))
+    screen = console()
+    screen.print(_entries(found))
     counted = Counter((one.algorithm, one.version, one.disposition) for one in found)
     for (algorithm, version, disposition), count in sorted(counted.items()):
-        console.print(f"{algorithm} {version}: {count} {disposition}", highlight=False)
+        screen.print(f"{algorithm} {version}: {count} {disposition}", highlight=False)
     if accession_number or study_instance_uid:
         for one in found:
-            console.print(_timeline(one))
+            screen.print(_timeline(one))
 
 
 def _entries(found: list[Entry]) -> Table:
@@ -128,5 +135,5 @@ def reconcile(state: Path, receipts: list[Path] | None, as_json: bool) -> int:
         for check in found.checks:
             style = "" if check.holds else "bold red"
             table.add_row(check.name, "yes" if check.holds else "NO", check.detail, style=style)
-        Console().print(table)
+        console().print(table)
     return DONE if found.adds_up else CHECK_FAILED
