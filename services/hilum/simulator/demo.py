@@ -140,6 +140,7 @@ async def _perform(
     pages.show_deliveries(console, ledger, hospital)
     if options.images is not None:
         pages.show_accuracy(console, ledger, examinations)
+    pages.show_example(console, options.out, hospital, ledger)
     return verdict.adds_up and ledger.settled
 
 

@@ -141,6 +141,31 @@ def show_accuracy(console: Console, ledger: Ledger, examinations: list[Examinati
         console.print(table)
 
 
+def show_example(console: Console, out: Path, hospital: Hospital, ledger: Ledger) -> None:
+    """One examination whose priority landed, and every file that came of it."""
+    for entry in ledger.entries:
+        landed = {delivery.kind: delivery for delivery in entry.deliveries if delivery.state == "landed"}
+        if {"priority", "diagnostic_report", "structured_report", "secondary_capture"} <= landed.keys():
+            break
+    else:
+        return
+    accession = entry.accession_number
+    reports = [
+        out / "dicom" / f"{receipt.identity}.dcm"
+        for receipt in hospital.pacs.receipts
+        if receipt.facts["AccessionNumber"] == accession and receipt.facts["Modality"] == "SR"
+    ]
+    table = Table(title=f"For instance, examination {accession}", title_justify="left", show_header=False)
+    for name, paths in {
+        "structured report (TID 1500)": reports,
+        "overlay": sorted((out / "overlays").glob(f"{accession}-*.png")),
+        "FHIR transaction": [out / "fhir" / f"{landed['diagnostic_report'].delivery_id}.json"],
+        "HL7 to the RIS": sorted((out / "hl7").glob(f"{accession}-*.hl7")),
+    }.items():
+        table.add_row(name, "\n".join(str(path) for path in paths))
+    console.print(table)
+
+
 def show_end(console: Console, out: Path, seconds: float, megabytes: float) -> None:
     """Where to look, how long it took, how much memory it held."""
     places = {
