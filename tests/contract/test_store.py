@@ -93,7 +93,7 @@ async def test_a_caller_that_is_cancelled_leaves_no_event_behind(store: SqlStore
     await asyncio.sleep(0)
     caller.cancel()
     async with asyncio.timeout(5):
-        while sum((await log.heads([ORDERS])).values()) < 1:  # noqa: ASYNC110 - another thread's doing
+        while sum((await log.heads([ORDERS])).values()) < 1:
             await asyncio.sleep(0.02)
     carrying.cancel()
     await asyncio.wait([carrying, caller])
@@ -371,7 +371,7 @@ async def test_the_relay_waits_while_log_or_database_is_away(
     with full_disk():
         carrying = asyncio.create_task(relay(store, log, clock))
         async with asyncio.timeout(10):
-            while len(clock.slept) < 3:  # noqa: ASYNC110 - the clock is driven by the relay
+            while len(clock.slept) < 3:
                 await asyncio.sleep(0.01)
     records = await read_all(log, 1)
     assert not carrying.done()

@@ -177,7 +177,7 @@ class System:
         """The newest statement of each kind of delivery, once ``found`` holds of them."""
         try:
             async with asyncio.timeout(seconds):
-                while not found(self.newest()):  # noqa: ASYNC110 - what it waits for is another service's
+                while not found(self.newest()):
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError([(d.kind, d.state, d.reason, d.attempts) for d in self.stated]) from None
