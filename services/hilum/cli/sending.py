@@ -9,7 +9,6 @@ from typing import Self
 
 import typer
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -135,9 +134,9 @@ def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_tit
     def read() -> Iterator[Dataset]:
         for file in files:
             try:
-                instance = dcmread(file)
-            except (InvalidDicomError, OSError) as error:
-                unread.append({"file": str(file), "status": "", "reason": f"not a DICOM file ({type(error).__name__})"})
+                instance = _instance(file)
+            except Rejected as error:
+                unread.append({"file": str(file), "status": "", "reason": error.text})
                 progress.advance(task)
                 continue
             sent.append(file)
@@ -156,6 +155,19 @@ def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_tit
             typer.echo(f"{one['file']}: {one['status'] or 'not sent'} {one['reason']}".rstrip(), err=True)
         typer.echo(f"{len(told) + len(unread) - len(failed)} of {len(files)} taken")
     return DONE if files and not failed else CHECK_FAILED
+
+
+def _instance(file: Path) -> Dataset:
+    """Raises `Rejected` for a file that C-STORE cannot carry."""
+    try:
+        instance = dcmread(file)
+        named = all(instance.get(keyword) for keyword in ("SOPClassUID", "SOPInstanceUID"))
+        encoded = instance.file_meta.get("TransferSyntaxUID")
+    except Exception as error:
+        raise Rejected("file_unreadable", f"not a DICOM file ({type(error).__name__})") from error
+    if not named or not encoded:
+        raise Rejected("file_unreadable", "a DICOM file without SOP class, instance UID or transfer syntax")
+    return instance
 
 
 def _outcome(file: Path, outcome: StoreOutcome) -> dict[str, str]:
