@@ -5,6 +5,7 @@ peer sends them. Here a PDU has a size and a deadline, a message in the making h
 together have one, connections are counted, and a peer that sends ahead of our answers is made to wait.
 """
 
+import logging
 import socket
 import struct
 import threading
@@ -18,9 +19,9 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-_ABORT = struct.pack(
-    ">BBIBBBB", 7, 0, 4, 0, 0, 2, 6
-)  # A-ABORT by the provider: invalid PDU parameter value (PS3.8 9.3.8)
+_LOG = logging.getLogger(__name__)
+# A-ABORT by the provider: invalid PDU parameter value (PS3.8 9.3.8).
+_ABORT = struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 2, 6)
 _CONTROL_PDU_BYTES = 262_144  # A-ASSOCIATE-RQ with 128 contexts and every transfer syntax stays below
 _READ_BYTES = 262_144
 _QUEUED_MESSAGES = 1
@@ -109,8 +110,25 @@ class _Handler(RequestHandler):
         # our own wrapper announces it again, so the first announcement is taken back.
         association.dul.event_queue.get_nowait()
         server = cast("StorageServer", self.server)
-        association.dul.socket = BoundedSocket(association, cast(socket.socket, self.request), server)
+        wrapper = BoundedSocket(association, cast(socket.socket, self.request), server)
+        association.dul.socket = wrapper
+        _contain(association, wrapper)
+        _contain(association.dul, wrapper)
         return association
+
+
+def _contain(thread: threading.Thread, wrapper: BoundedSocket) -> None:
+    """The library's state machine raises at events that cross each other: that ends this connection, and no more."""
+    run = thread.run
+
+    def contained() -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001
+            _LOG.warning("a DICOM connection was closed after %s in its thread", type(error).__name__)
+            wrapper.close()
+
+    thread.run = contained  # type: ignore[method-assign]
 
 
 class StorageServer(ThreadedAssociationServer):
