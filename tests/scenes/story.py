@@ -70,7 +70,7 @@ class Story:
 
     async def heard(self) -> None:
         """Until the ledger has read all that was told."""
-        keep = Projection("", frozenset({"HILUM"})).handlers
+        keep = Projection(frozenset({"HILUM"})).handlers
         consumer: Consumer[SqlTransaction] = Consumer(self.log, self.store, GROUP, keep, SystemClock())
         tasks = [asyncio.create_task(consumer.run()), asyncio.create_task(relay(self.store, self.log, SystemClock()))]
         while consumer.caught_up_at is None and not tasks[0].done():
@@ -82,7 +82,13 @@ class Story:
     # What others tell.
 
     async def message(
-        self, control_id: str = "M1", kind: bytes = b"ORM^O01", sender: bytes = b"RIS", code: str = "AA"
+        self,
+        control_id: str = "M1",
+        kind: bytes = b"ORM^O01",
+        sender: bytes = b"RIS",
+        code: str = "AA",
+        *,
+        kept: bool = True,
     ) -> str:
         payload = MESSAGE.replace(b"ORM^O01", kind).replace(b"|RIS|", b"|" + sender + b"|") % control_id.encode()
         raw = RawMessage(
@@ -91,8 +97,12 @@ class Story:
             payload=payload,
             sha256=hashlib.sha256(payload).digest(),
             acknowledgement_code=code,
+            reason="" if code == "AA" else "segment_missing",
         )
-        return await self.tell(topics.MESSAGES, raw.feed, raw)
+        event_id = await self.tell(topics.MESSAGES, raw.feed, raw)
+        if code != "AA" and kept:
+            await self.dead_letter(event_id)
+        return event_id
 
     def order_of(self, message_id: str, accession: str = "A1", status: str = "SC", study: str = "") -> Order:
         return Order(

@@ -17,7 +17,7 @@ from hilum.ledger.app import (
     reconciled,
 )
 from hilum.ledger.domain.entry import Entry
-from hilum.ledger.domain.facts import DeadLetterFact
+from hilum.ledger.domain.facts import AlarmFact, DeadLetterFact
 from hilum.ledger.domain.receipts import Receipt, parse_receipts
 from hilum.ledger.domain.worklist import WorklistEntry
 from hilum.ledger.ports import Selection
@@ -48,6 +48,11 @@ def worklist(state: Path) -> list[WorklistEntry]:
 def dead_letters(state: Path) -> Sequence[DeadLetterFact]:
     with read_only(state) as view:
         return view.dead_letters()
+
+
+def alarms(state: Path) -> Sequence[AlarmFact]:
+    with read_only(state) as view:
+        return view.alarms()
 
 
 def reconcile(state: Path, receipts: list[Path] | None) -> Reconciliation:

@@ -91,6 +91,8 @@ def show_ledger(state: Path, accession_number: str, study_instance_uid: str, as_
     counted = Counter((one.algorithm, one.version, one.disposition) for one in found)
     for (algorithm, version, disposition), count in sorted(counted.items()):
         screen.print(f"{algorithm} {version}: {count} {disposition}", highlight=False)
+    for (kind, detail), count in Counter((one.kind, one.detail) for one in books.alarms(state)).items():
+        screen.print(f"alarm {kind}: {detail}" + (f" ({count} times)" if count > 1 else ""), style="red")
     if accession_number or study_instance_uid:
         for one in found:
             screen.print(_timeline(one))

@@ -126,6 +126,7 @@ def reconciled(books: Books, stored: Stored, evidence: Evidence) -> Reconciliati
     checks = [
         *reconcile.identity_checks(sums),
         reconcile.messages_accounted(messages),
+        reconcile.refusals_kept([one for one in books.messages if _settled(one.received_at, evidence.settled_before)]),
         *reconcile.in_cases(units, stands),
         reconcile.images_stored(books.images, stands_now),
         reconcile.objects_known(books.images, found),

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from hilum.ledger.domain.entry import CaseFile
 from hilum.ledger.domain.facts import (
+    AlarmFact,
     AlgorithmFact,
     CaseFact,
     DeadLetterFact,
@@ -58,6 +59,9 @@ class LedgerView(Protocol):
 
     def open_alarms(self) -> set[tuple[str, str]]:
         """Case and algorithm of each alarm that stands."""
+
+    def alarms(self) -> Sequence[AlarmFact]:
+        """Those that stand, oldest first."""
 
     def in_force_since(self) -> Mapping[str, datetime]:
         """Each algorithm for which a policy came, and when the first one did."""

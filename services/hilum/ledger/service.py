@@ -64,8 +64,7 @@ class LedgerService:
             store.close()
 
     def _handlers(self) -> dict[str, Handler[SqlTransaction]]:
-        site = self._platform.site
-        keep = Projection(site.identifier_authority, self._settings.own_applications).handlers
+        keep = Projection(self._settings.own_applications).handlers
 
         def traced(topic: str) -> Handler[SqlTransaction]:
             def handle(transaction: SqlTransaction, record: Record) -> None:

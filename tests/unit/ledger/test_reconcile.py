@@ -187,6 +187,14 @@ async def test_a_dead_letter_accounts_for_its_message(story) -> None:
     assert await story.broken() == set()
 
 
+async def test_a_refused_message_that_is_no_dead_letter_is_missed(story) -> None:
+    await story.resulted_case()
+    await story.message("M9", code="AE", kept=False)
+    await story.heard()
+
+    assert await story.broken() == {"refusals_kept"}
+
+
 async def test_one_control_id_with_two_contents_raises_an_alarm(story) -> None:
     await story.message("M1")
     await story.message("M1", b"ORM^O02")

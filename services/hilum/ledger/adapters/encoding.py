@@ -29,18 +29,18 @@ def micros_of(stamp: Timestamp) -> int | None:
     return stamp.ToMicroseconds() if stamp.seconds or stamp.nanos else None
 
 
-def keys_of(stated: Order | Report, default_authority: str) -> tuple[Key, ...]:
+def keys_of(stated: Order | Report) -> tuple[Key, ...]:
     """The numbers by which an order or a report can be found again."""
     named = {
         "placer": stated.placer_order_number,
         "filler": stated.filler_order_number,
         "accession": stated.accession_number,
     }
-    return tuple(key for kind, number in named.items() if (key := key_of(kind, number, default_authority)))
+    return tuple(key for kind, number in named.items() if (key := key_of(kind, number)))
 
 
-def key_of(kind: str, number: Identifier, default_authority: str) -> Key | None:
-    return Key(kind, number.value, number.authority or default_authority) if number.value else None
+def key_of(kind: str, number: Identifier) -> Key | None:
+    return Key(kind, number.value, number.authority) if number.value else None
 
 
 def patient_id(patient: Patient) -> str:

@@ -19,7 +19,7 @@ from hilum.ledger.domain.worklist import rank
 from hilum.store.sql import SqlTransaction
 
 
-def keep_case(transaction: SqlTransaction, record: Record, default_authority: str) -> None:
+def keep_case(transaction: SqlTransaction, record: Record) -> None:
     """The newest state of a case, and every state that its algorithms passed through."""
     case = read(CaseState, record)
     known = transaction.connection.execute(
@@ -45,17 +45,17 @@ def keep_case(transaction: SqlTransaction, record: Record, default_authority: st
             transaction.connection.execute(
                 tables.ALGORITHMS.delete().where(*where, tables.ALGORITHMS.c.version == version)
             )
-    put(transaction, tables.CASES, **_case_row(case, told, default_authority))
+    put(transaction, tables.CASES, **_case_row(case, told))
 
 
-def _case_row(case: CaseState, told: int, default_authority: str) -> dict[str, Any]:
+def _case_row(case: CaseState, told: int) -> dict[str, Any]:
     accession = case.accession_number.value or next(
         (order.accession_number.value for order in case.orders if order.accession_number.value), ""
     )
     procedure = next((order.procedure for order in case.orders if order.HasField("procedure")), None)
     modality = case.modality or next((order.modality for order in case.orders if order.modality), "")
     priorities = [order.priority for order in case.orders if order.priority]
-    keys = {key for order in case.orders for key in keys_of(order, default_authority)}
+    keys = {key for order in case.orders for key in keys_of(order)}
     return {
         "case_id": case.case_id,
         "version": case.version,

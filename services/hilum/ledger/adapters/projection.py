@@ -34,8 +34,7 @@ _Handler = Callable[[SqlTransaction, Record], None]
 class Projection:
     """The handlers of the ledger's consumer; ``own_applications`` are the MSH-3 under which we send ourselves."""
 
-    def __init__(self, identifier_authority: str, own_applications: frozenset[str]) -> None:
-        self._authority = identifier_authority
+    def __init__(self, own_applications: frozenset[str]) -> None:
         self._own = own_applications
 
     @property
@@ -46,7 +45,7 @@ class Projection:
             topics.REPORTS.name: self._report,
             topics.PATIENTS.name: self._patient,
             topics.INSTANCES.name: self._instance,
-            topics.STUDIES.name: lambda transaction, record: keep_case(transaction, record, self._authority),
+            topics.STUDIES.name: keep_case,
             **dict.fromkeys((topic.name for topic in topics.TASKS.values()), keep_task),
             topics.FINDINGS.name: keep_result,
             topics.DELIVERIES.name: keep_delivery,
@@ -104,7 +103,7 @@ class Projection:
 
     def _order(self, transaction: SqlTransaction, record: Record) -> None:
         order = read(Order, record)
-        keys = keys_of(order, self._authority)
+        keys = keys_of(order)
         _effect(transaction, record, order.message_id)
         put(
             transaction,
@@ -125,7 +124,7 @@ class Projection:
 
     def _report(self, transaction: SqlTransaction, record: Record) -> None:
         report = read(Report, record)
-        keys = keys_of(report, self._authority)
+        keys = keys_of(report)
         _effect(transaction, record, report.message_id)
         put(
             transaction,
@@ -143,7 +142,7 @@ class Projection:
 
     def _instance(self, transaction: SqlTransaction, record: Record) -> None:
         instance = read(Instance, record)
-        accession = key_of("accession", instance.accession_number, self._authority)
+        accession = key_of("accession", instance.accession_number)
         put(
             transaction,
             tables.INSTANCES,

@@ -13,6 +13,7 @@ from hilum.ledger.adapters import reading, tables
 from hilum.ledger.adapters.encoding import at, micros
 from hilum.ledger.domain.entry import CaseFile
 from hilum.ledger.domain.facts import (
+    AlarmFact,
     AlgorithmFact,
     CaseFact,
     DeadLetterFact,
@@ -102,9 +103,7 @@ class SqlView:
         return self._studies(None)
 
     def images(self) -> Sequence[ImageFact]:
-        rows = self._connection.execute(
-            sa.select(tables.INSTANCES).where(tables.INSTANCES.c.object_key.startswith("instances/"))
-        )
+        rows = self._connection.execute(sa.select(tables.INSTANCES).where(tables.INSTANCES.c.object_key != ""))
         found = {ImageFact(row.sop_instance_uid, row.object_key, row.sha256, row.size_bytes) for row in rows}
         return sorted(found, key=lambda image: image.object_key)  # an event that was replayed names it again
 
@@ -122,6 +121,12 @@ class SqlView:
             sa.select(tables.ALARMS.c.case_id, tables.ALARMS.c.algorithm).where(tables.ALARMS.c.cleared_at.is_(None))
         )
         return {(row.case_id, row.algorithm) for row in rows}
+
+    def alarms(self) -> Sequence[AlarmFact]:
+        rows = self._connection.execute(
+            sa.select(tables.ALARMS).where(tables.ALARMS.c.cleared_at.is_(None)).order_by(tables.ALARMS.c.raised_at)
+        )
+        return [reading.alarm(row) for row in rows]
 
     def in_force_since(self) -> Mapping[str, datetime]:
         rows = self._connection.execute(sa.select(tables.POLICIES.c.algorithm, tables.POLICIES.c.first_at))

@@ -21,10 +21,7 @@ class Unit:
     study_instance_uid: str  # empty: an order whose study nobody has named
     messages: frozenset[tuple[str, int]] = frozenset()  # message_id and ordinal of each message of its orders
     seen_at: datetime | None = None
-
-    @property
-    def name(self) -> str:
-        return "a study" if self.study_instance_uid else "an order"
+    former: bool = False  # an order named the study once and names another now: it may have a case, or none
 
 
 def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Unit, ...]:
@@ -38,10 +35,12 @@ def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Un
         for key in study.accession_numbers:
             by_accession[key.value].append((key, study.study_instance_uid))
     alone: list[Unit] = []
+    former: dict[str, datetime] = {}
     for group in order_groups(orders):
         messages = {(order.message_id, order.ordinal) for order in group}
         first = min(order.at for order in group)
         named = [order for order in group if order.study_instance_uid]
+        former |= {order.study_instance_uid: order.at for order in named}
         if named:
             found = {max(named, key=_newest).study_instance_uid}
         else:
@@ -58,7 +57,8 @@ def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Un
         if not found:
             alone.append(Unit("", frozenset(messages), first))
     known = [Unit(uid, frozenset(messages), seen[uid]) for uid, messages in sorted(by_study.items())]
-    return (*known, *alone)
+    left = [Unit(uid, frozenset(), at, former=True) for uid, at in sorted(former.items()) if uid not in by_study]
+    return (*known, *left, *alone)
 
 
 def order_groups(orders: Sequence[OrderFact]) -> list[list[OrderFact]]:
@@ -125,7 +125,7 @@ def standing(all_units: Sequence[Unit], cases: Iterable[CaseFact], states: Itera
         found = _cases_of(unit, by_study, by_message)
         if not found:  # a case that no algorithm looks at yet
             found = {case.case_id for case in left if not dispositions[case.case_id] and _holds_order(case, unit)}
-        if not found:
+        if not found and not unit.former:
             missing.append(unit)
         if len(found) > 1:
             doubled.append(unit)
@@ -200,7 +200,8 @@ def identities(
         since = algorithms.get(algorithm)
         has_entry = {unit for case_id, unit in stands.cases.items() if (case_id, algorithm) in entered}
         expected = sum(
-            unit in has_entry or since is None or unit.seen_at is None or unit.seen_at >= since for unit in all_units
+            unit in has_entry or not (unit.former or (since and unit.seen_at and unit.seen_at < since))
+            for unit in all_units
         )
         counted = [
             state for (case_id, name), state in current.items() if name == algorithm and _counts(case_id, state, stands)

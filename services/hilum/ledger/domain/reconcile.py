@@ -44,13 +44,28 @@ def messages_accounted(messages: Sequence[MessageFact]) -> Check:
             counts["repeats"] += 1
         else:
             lost.append(f"{message.kind or 'unreadable'} of {message.received_at.isoformat(timespec='seconds')}")
-    refused = len(messages) - len(accepted)
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "none"
     return check(
         "messages_accounted",
         lost,
-        f"{len(accepted)} accepted messages: {told}; {refused} refused with a reason",
+        f"{len(accepted)} accepted messages: {told}",
         "accepted messages without a trace",
+    )
+
+
+def refusals_kept(messages: Sequence[MessageFact]) -> Check:
+    """Every refused message stands among the dead letters with its reason."""
+    refused = [message for message in messages if message.acknowledgement_code not in ("AA", "CA")]
+    bare = [
+        f"{message.reason or 'no reason'} of {message.received_at.isoformat(timespec='seconds')}"
+        for message in refused
+        if not (message.dead_letter and message.reason)
+    ]
+    return check(
+        "refusals_kept",
+        bare,
+        f"{len(refused)} refused messages, each a dead letter with its reason",
+        "refused, not kept",
     )
 
 
