@@ -1,15 +1,18 @@
 """Workflow's use cases: each fact is kept and its cases are marked; deciding is a step of its own.
 
-Deciding apart from hearing means that a thousand images of one study cost one decision, and that
+Deciding apart from hearing means that a thousand images of one study cost a few decisions, and that
 time (a quiet timer, a deadline) is a cause like any other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hilum.ids import Ids
-from hilum.workflow.domain.case import SiteRules, decide
+from hilum.workflow.domain.case import SiteRules
+from hilum.workflow.domain.decision import decide
 from hilum.workflow.domain.facts import (
+    CaseFacts,
     Identifier,
     InstanceFact,
     OrderFact,
@@ -17,6 +20,7 @@ from hilum.workflow.domain.facts import (
     ReportFact,
     ResultFact,
 )
+from hilum.workflow.placing import Places
 from hilum.workflow.ports import CaseBook, CaseRow, ReportKeys
 
 # Images of a study that is being received: look a little later, once for many.
@@ -33,53 +37,40 @@ class Workflow:
         self._rules = rules
 
     def hear_order(self, book: CaseBook, site: str, fact: OrderFact, cause: Cause, now: datetime) -> None:
-        if not book.add_order(site, fact):
-            return
-        orders = book.orders_sharing(site, [fact])
-        own = book.case_of_orders(orders)
-        studies = self._studies(book, site, orders)
-        if not studies:
-            case = own or book.open_case(self._ids.new(), site, "", now)
-            book.attach_orders(case.case_id, [fact])
-            book.look_at(case.case_id, now, cause)
-            return
-        for study_instance_uid in studies:
-            case, own = self._join(book, site, study_instance_uid, own, now)
-            book.look_at(case.case_id, now, cause)
-        if own is not None:
-            book.supersede(own.case_id, case.case_id)
-            book.look_at(own.case_id, now, cause)
+        if book.add_order(site, fact):
+            self._place(book, site, [fact], cause, now)
 
     def hear_instance(
         self, book: CaseBook, site: str, study_instance_uid: str, fact: InstanceFact, cause: Cause, now: datetime
     ) -> None:
+        number = fact.accession_number
+        news = number is not None and not book.study_carries(site, study_instance_uid, number)
         if not book.add_instance(site, study_instance_uid, fact):
             return
+        if number is not None and news:  # the study may take orders over, and the case of one
+            self._place(book, site, book.orders_with_accession(site, number), cause, now)
         case = book.case_of_study(site, study_instance_uid)
-        if case is not None:
-            book.look_at(case.case_id, now + GATHER, cause)
-        if fact.accession_number is None and case is not None:
-            return
-        own = self._waiting_order(book, site, study_instance_uid, fact)
-        joined, left = self._join(book, site, study_instance_uid, own, now)
-        book.look_at(joined.case_id, now + GATHER, cause)
-        if left is not None:
-            book.supersede(left.case_id, joined.case_id)
-            book.look_at(left.case_id, now, cause)
+        if case is None:
+            case = book.open_case(self._ids.new(), site, study_instance_uid, now)
+        book.look_at(case.case_id, now + GATHER, cause)
 
     def hear_report(
         self, book: CaseBook, site: str, fact: ReportFact, found_by: ReportKeys, cause: Cause, now: datetime
     ) -> None:
-        if book.add_report(site, fact, found_by):
-            for case_id in book.cases_of_report(site, found_by):
-                book.look_at(case_id, now, cause)
+        if not book.add_report(site, fact, found_by):
+            return
+        studies = {found_by.study_instance_uid} - {""}
+        if found_by.accession_number is not None:
+            studies |= set(book.studies_with_accession(site, found_by.accession_number))
+        places = Places(book, site, book.orders_with_report(site, found_by))
+        self._look_around(book, site, places, studies, cause, now)
 
     def hear_patient(
         self, book: CaseBook, site: str, fact: PatientFact, merged: Sequence[Identifier], cause: Cause, now: datetime
     ) -> None:
         if book.add_patient(site, fact, merged):
-            for case_id in book.cases_of_patient(site, (*fact.patient, *merged)):
-                book.look_at(case_id, now, cause)
+            studies, orders = book.of_patient(site, (*fact.patient, *merged))
+            self._look_around(book, site, Places(book, site, orders), studies, cause, now)
 
     def hear_result(self, book: CaseBook, case_id: str, fact: ResultFact, cause: Cause, now: datetime) -> None:
         if book.add_result(case_id, fact):
@@ -87,45 +78,53 @@ class Workflow:
 
     def decide(self, book: CaseBook, case_id: str, now: datetime) -> None:
         """Look at one case whose time has come."""
-        facts = book.facts(case_id)
+        facts = self._facts(book, book.row(case_id))
         decision = decide(book.case(case_id), facts, book.algorithms(), self._rules, now)
         book.save(facts, decision, now)
 
-    def _studies(self, book: CaseBook, site: str, orders: Sequence[OrderFact]) -> list[str]:
-        """The studies of an order: the UID it names; failing that, those whose images carry its accession number."""
-        named = [order.study_instance_uid for order in sorted(orders, key=lambda order: order.stamp)]
-        told = [uid for uid in named if uid]
-        if told:
-            return told[-1:]
-        found: dict[str, None] = {}
-        for order in orders:
-            if order.accession_number is not None:
-                found |= dict.fromkeys(book.studies_with_accession(site, order.accession_number))
-        return list(found)
+    def _facts(self, book: CaseBook, row: CaseRow) -> CaseFacts:
+        facts = CaseFacts(row.case_id, row.site, row.study_instance_uid, row.opened_at)
+        if row.study_instance_uid:
+            images = book.instances(row.site, row.study_instance_uid)
+            messages = list(book.orders_with_study(row.site, row.study_instance_uid))
+            for number in {image.accession_number for image in images if image.accession_number is not None}:
+                messages += book.orders_with_accession(row.site, number)
+            orders = Places(book, row.site, messages).orders_of_study(row.study_instance_uid)
+            return book.completed(replace(facts, orders=orders, instances=tuple(images)))
+        attached = book.attached_orders(row.case_id)
+        places = Places(book, row.site, attached)
+        mine = [order for order in places.orders if row in places.own_cases(order)]
+        # None is: other cases hold every order that these messages speak of.
+        for order in mine or [order for order in places.orders if set(order) & set(attached)]:
+            studies = places.studies(order)
+            heir = book.case_of_study(row.site, studies[0]) if studies else places.own_cases(order)[0]
+            if heir is not None and heir != row:
+                return book.completed(replace(facts, orders=tuple(mine), superseded_by=heir.case_id))
+        return book.completed(replace(facts, orders=tuple(mine)))
 
-    def _waiting_order(self, book: CaseBook, site: str, study_instance_uid: str, fact: InstanceFact) -> CaseRow | None:
-        """The case that an order opened and that this image now gives its study."""
-        if fact.accession_number is None:
-            return None
-        orders = book.orders_with_accession(site, fact.accession_number)
-        for order in orders:
-            related = book.orders_sharing(site, [order])
-            if self._studies(book, site, related) in ([], [study_instance_uid]):
-                own = book.case_of_orders(related)
-                if own is not None:
-                    return own
-        return None
+    def _place(self, book: CaseBook, site: str, messages: Iterable[OrderFact], cause: Cause, now: datetime) -> None:
+        """Give every order around ``messages`` its case or cases, and look at all that may have changed."""
+        places = Places(book, site, messages)
+        for order in places.orders:
+            studies, spare = places.studies(order), list(places.own_cases(order))
+            for study_instance_uid in studies:
+                if book.case_of_study(site, study_instance_uid) is not None:
+                    continue
+                if spare:
+                    book.adopt_study(spare.pop(0).case_id, study_instance_uid)
+                else:
+                    book.open_case(self._ids.new(), site, study_instance_uid, now)
+            if not studies:
+                case = spare[0] if spare else book.open_case(self._ids.new(), site, "", now)
+                book.attach_orders(case.case_id, places.own_messages(order))
+        self._look_around(book, site, places, (), cause, now)
 
-    def _join(
-        self, book: CaseBook, site: str, study_instance_uid: str, own: CaseRow | None, now: datetime
-    ) -> tuple[CaseRow, CaseRow | None]:
-        """The study's case; and the order's own case when that one is now left without a purpose."""
-        case = book.case_of_study(site, study_instance_uid)
-        if case is None and own is not None and not own.study_instance_uid:
-            book.adopt_study(own.case_id, study_instance_uid)
-            return own, None
-        if case is None:
-            return book.open_case(self._ids.new(), site, study_instance_uid, now), None
-        if own is None or own.case_id == case.case_id or own.study_instance_uid:
-            return case, None
-        return case, own
+    def _look_around(
+        self, book: CaseBook, site: str, places: Places, studies: Iterable[str], cause: Cause, now: datetime
+    ) -> None:
+        """Mark the cases of ``studies`` and all that any of the orders' messages ever pointed at."""
+        uids = {*studies, *places.all_studies()}
+        found = [book.case_of_study(site, uid) for uid in sorted(uids)]
+        found += book.cases_of_orders(places.messages)
+        for case_id in dict.fromkeys(row.case_id for row in found if row is not None):
+            book.look_at(case_id, now, cause)

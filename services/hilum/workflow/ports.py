@@ -25,7 +25,6 @@ class CaseRow:
     site: str
     study_instance_uid: str
     opened_at: datetime
-    superseded_by: str
 
 
 class CaseBook(Protocol):
@@ -43,44 +42,65 @@ class CaseBook(Protocol):
 
     def add_result(self, case_id: str, fact: ResultFact) -> bool: ...
 
-    def orders_sharing(self, site: str, facts: Iterable[OrderFact]) -> Sequence[OrderFact]:
-        """Every message of the orders that ``facts`` speak of (`identity.same_order`, transitively)."""
+    def related_orders(self, site: str, facts: Iterable[OrderFact]) -> Sequence[OrderFact]:
+        """``facts`` and every order message that shares a number with one of them, over any number of steps.
+
+        More than one order may be among them (`hilum.workflow.domain.orders.orders_of` parts them).
+        """
+
+    def orders_with_accession(self, site: str, accession_number: Identifier) -> Sequence[OrderFact]: ...
+
+    def orders_with_study(self, site: str, study_instance_uid: str) -> Sequence[OrderFact]:
+        """The messages that name the study."""
+
+    def orders_with_report(self, site: str, found_by: "ReportKeys") -> Sequence[OrderFact]:
+        """The messages that carry a number which the report carries."""
 
     def studies_with_accession(self, site: str, accession_number: Identifier) -> Sequence[str]:
         """The studies with an image that carries it."""
 
-    def orders_with_accession(self, site: str, accession_number: Identifier) -> Sequence[OrderFact]: ...
+    def study_carries(self, site: str, study_instance_uid: str, accession_number: Identifier) -> bool:
+        """Whether an image of the study carried exactly this accession number before."""
 
-    def cases_of_report(self, site: str, found_by: "ReportKeys") -> Sequence[str]: ...
+    def of_patient(self, site: str, identifiers: Iterable[Identifier]) -> tuple[Sequence[str], Sequence[OrderFact]]:
+        """The studies and the orders of everybody whom ``identifiers`` mean, after merges."""
 
-    def cases_of_patient(self, site: str, identifiers: Iterable[Identifier]) -> Sequence[str]: ...
+    def instances(self, site: str, study_instance_uid: str) -> Sequence[InstanceFact]: ...
+
+    def completed(self, facts: CaseFacts) -> CaseFacts:
+        """``facts`` of orders and images with the reports, merges, patients and results that belong to them."""
 
     # Cases.
 
     def case_of_study(self, site: str, study_instance_uid: str) -> CaseRow | None: ...
 
-    def case_of_orders(self, facts: Iterable[OrderFact]) -> CaseRow | None:
-        """The case that was opened for one of these orders before any study was known."""
+    def cases_of_orders(self, facts: Iterable[OrderFact]) -> Sequence[CaseRow]:
+        """The cases that were opened for these messages before a study was known; the oldest first."""
+
+    def row(self, case_id: str) -> CaseRow: ...
+
+    def attached_orders(self, case_id: str) -> Sequence[OrderFact]: ...
 
     def open_case(self, case_id: str, site: str, study_instance_uid: str, at: datetime) -> CaseRow: ...
 
-    def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None: ...
+    def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None:
+        """Those of ``facts`` that no case has yet."""
 
-    def adopt_study(self, case_id: str, study_instance_uid: str) -> None: ...
-
-    def supersede(self, case_id: str, by: str) -> None: ...
+    def adopt_study(self, case_id: str, study_instance_uid: str) -> None:
+        """The case of an order becomes the case of its study."""
 
     def look_at(self, case_id: str, at: datetime, cause: Mapping[str, str]) -> None:
         """Decide on the case at ``at`` or earlier; ``cause``: the trace context of what made it necessary."""
 
     def look_at_open_cases(self, at: datetime) -> None: ...
 
+    def postpone(self, case_id: str, until: datetime) -> None:
+        """Look at the case again, but not before ``until``."""
+
     def due(self, now: datetime, limit: int) -> Sequence[tuple[str, Mapping[str, str]]]:
         """Cases whose time has come, with the cause; the longest waiting first."""
 
     def next_look(self) -> datetime | None: ...
-
-    def facts(self, case_id: str) -> CaseFacts: ...
 
     def case(self, case_id: str) -> Case | None:
         """What was decided last."""

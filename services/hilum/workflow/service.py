@@ -1,9 +1,10 @@
 """Workflow as a service: hears every input topic, decides on cases whose time has come."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from opentelemetry.trace import SpanKind
 
@@ -15,6 +16,7 @@ from hilum.contracts.orders.v1.orders_pb2 import Order
 from hilum.contracts.patients.v1.patients_pb2 import PatientEvent
 from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.contracts.reports.v1.reports_pb2 import Report
+from hilum.errors import Unavailable
 from hilum.eventlog.consumer import Consumer, Handler
 from hilum.eventlog.port import Record
 from hilum.hosting import Platform
@@ -30,7 +32,9 @@ from hilum.workflow.domain.completeness import CompletenessRules
 from hilum.workflow.domain.eligibility import Rule
 from hilum.workflow.settings import Settings
 
+_LOG = logging.getLogger(__name__)
 _READY_POLL_SECONDS = 0.05
+_RETRY_SECONDS = (1.0, 10.0, 60.0, 600.0)  # between tries of a decision that fails
 
 
 class WorkflowService:
@@ -53,9 +57,9 @@ class WorkflowService:
             async with asyncio.TaskGroup() as group:
                 group.create_task(relay(store, self._platform.log, self._platform.clock))
                 group.create_task(consumer.run())
-                group.create_task(self._decide_when_due(store))
-                while consumer.caught_up_at is None:  # policies are read to the end before the first decision counts
+                while consumer.caught_up_at is None:  # policies are read to the end before the first decision
                     await self._platform.clock.sleep(_READY_POLL_SECONDS)
+                group.create_task(self._decide_when_due(store))
                 ready()
         finally:
             store.close()
@@ -120,7 +124,12 @@ class WorkflowService:
     async def _decide_when_due(self, store: SqlStore) -> None:
         while True:
             self._news.clear()
-            wait_seconds = await store.transact(self._decide_some)
+            try:
+                wait_seconds = await store.transact(self._decide_some)
+            except Unavailable as error:
+                _LOG.warning("decisions wait: %s", error.code)
+                await self._platform.clock.sleep(self._settings.look_seconds)
+                continue
             if wait_seconds > 0:
                 # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the news.
                 with suppress(TimeoutError):
@@ -133,13 +142,28 @@ class WorkflowService:
         now = self._platform.clock.now()
         due = book.due(now, self._settings.decisions_at_once)
         for case_id, cause in due:
-            with telemetry.span("workflow decides", headers=cause, attributes={"hilum.case_id": case_id}):
-                self._app.decide(book, case_id, now)
+            self._decide_one(transaction, book, case_id, cause, now)
         if due:
             return 0.0
         upcoming = book.next_look()
         longest = self._settings.look_seconds
         return longest if upcoming is None else min(longest, max((upcoming - now).total_seconds(), 0.001))
+
+    def _decide_one(
+        self, transaction: SqlTransaction, book: SqlCaseBook, case_id: str, cause: Mapping[str, str], now: datetime
+    ) -> None:
+        """A case that cannot be decided must not hold up the others: it is looked at again, later and later."""
+        savepoint = transaction.connection.begin_nested()
+        try:
+            with telemetry.span("workflow decides", headers=cause, attributes={"hilum.case_id": case_id}):
+                self._app.decide(book, case_id, now)
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            savepoint.rollback()  # raises when the database itself is in trouble: then all wait
+            wait = _RETRY_SECONDS[min(book.failures(case_id), len(_RETRY_SECONDS) - 1)]
+            book.postpone(case_id, now + timedelta(seconds=wait))
+            _LOG.error("case %s was not decided (%s); again in %s s", case_id, type(error).__name__, wait)
+        else:
+            savepoint.commit()
 
 
 def _cause() -> dict[str, str]:

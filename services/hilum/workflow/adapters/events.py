@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from hilum.contracts.cases.v1 import cases_pb2
 from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.contracts.instances.v1.instances_pb2 import Instance
-from hilum.contracts.orders.v1.orders_pb2 import Order
+from hilum.contracts.orders.v1.orders_pb2 import Code, Order
 from hilum.contracts.patients.v1 import patients_pb2
 from hilum.contracts.reports.v1.reports_pb2 import Report
 from hilum.contracts.tasks.v1 import tasks_pb2
@@ -29,6 +30,18 @@ from hilum.workflow.domain.facts import (
 from hilum.workflow.ports import ReportKeys
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
+# What an order's newest message must not take over from an earlier one.
+_OF_ONE_MESSAGE = {
+    "feed",
+    "message_id",
+    "message_control_id",
+    "message_time",
+    "ordinal",
+    "message_type",
+    "order_control",
+    "order_status",
+    "source_message",
+}
 
 
 def order_fact(order: Order) -> OrderFact:
@@ -45,7 +58,8 @@ def order_fact(order: Order) -> OrderFact:
         procedure_code=order.procedure.code,
         priority=order.priority,
         patient=patient_identifiers(order.patient),
-        document=order.SerializeToString(deterministic=True),
+        person=order.patient.SerializeToString(deterministic=True),
+        documents=(order.SerializeToString(deterministic=True),),
     )
 
 
@@ -62,7 +76,7 @@ def instance_fact(instance: Instance, site: Site) -> InstanceFact:
         study_time=_study_time(instance.study_date, instance.study_time, site),
         tags=dict(instance.tags),
         reason=instance.reason,
-        document=instance.patient.SerializeToString(deterministic=True),
+        person=instance.patient.SerializeToString(deterministic=True),
     )
 
 
@@ -85,9 +99,10 @@ def report_keys(report: Report) -> ReportKeys:
 
 def patient_fact(event: patients_pb2.PatientEvent) -> PatientFact:
     return PatientFact(
+        fact_id=derived_id("patient", event.message_id, str(event.ordinal)),
         stamp=_stamp(event),
         patient=patient_identifiers(event.patient),
-        document=event.patient.SerializeToString(deterministic=True),
+        person=event.patient.SerializeToString(deterministic=True),
     )
 
 
@@ -117,6 +132,7 @@ def case_state(case: Case, facts: CaseFacts, now: datetime) -> cases_pb2.CaseSta
         version=case.version,
         site=facts.site,
         study_instance_uid=case.study_instance_uid,
+        modality=case.modality,
         instance_count=case.instance_count,
         report_status=case.report_status,
         conflict=case.conflict,
@@ -127,16 +143,11 @@ def case_state(case: Case, facts: CaseFacts, now: datetime) -> cases_pb2.CaseSta
             detail=case.completeness.detail,
         ),
     )
-    state.orders.extend(Order.FromString(order.document) for order in case.orders)
-    state.patient.CopyFrom(_patient(facts))
-    state.modality = next((image.tags.get("Modality", "") for image in facts.instances), "") or next(
-        (order.modality for order in case.orders), ""
-    )
-    accession = next((order.accession_number for order in case.orders if order.accession_number), None) or next(
-        (image.accession_number for image in facts.instances if image.accession_number), None
-    )
-    if accession is not None:
-        state.accession_number.CopyFrom(patients_pb2.Identifier(value=accession.value, authority=accession.authority))
+    state.orders.extend(_whole_order(order) for order in case.orders)
+    state.patient.ParseFromString(case.patient)
+    if case.accession_number is not None:
+        state.accession_number.value = case.accession_number.value
+        state.accession_number.authority = case.accession_number.authority
     state.study_time.FromDatetime(case.study_time)
     state.changed_at.FromDatetime(now)
     state.opened_at.FromDatetime(facts.opened_at)
@@ -151,6 +162,9 @@ def case_of(state: cases_pb2.CaseState) -> Case:
         case_id=state.case_id,
         version=state.version,
         study_instance_uid=state.study_instance_uid,
+        patient=state.patient.SerializeToString(deterministic=True),
+        accession_number=_identifier(state.accession_number),
+        modality=state.modality,
         conflict=state.conflict,
         cancelled=state.cancelled,
         completeness=Completeness(
@@ -196,19 +210,33 @@ def task(case_id: str, facts: CaseFacts, planned: Task, now: datetime) -> tasks_
     return message
 
 
-def _patient(facts: CaseFacts) -> patients_pb2.Patient:
-    """Who it is: the newest ADT word, else the newest order's, else the images'."""
-    patient = patients_pb2.Patient()
-    told = sorted(facts.patients, key=lambda fact: fact.stamp)
-    orders = sorted(facts.orders, key=lambda fact: fact.stamp)
-    if told:
-        patient.ParseFromString(told[-1].document)
-    elif any(order.patient for order in orders):
-        newest = next(order for order in reversed(orders) if order.patient)
-        patient.CopyFrom(Order.FromString(newest.document).patient)
-    elif facts.instances:
-        patient.ParseFromString(facts.instances[0].document)
-    return patient
+def _whole_order(fact: OrderFact) -> Order:
+    """The order's newest message, and from earlier ones the fields that it leaves out (as `orders.current` does)."""
+    newest, *earlier = (Order.FromString(document) for document in fact.documents)
+    present = {field.name for field, value in newest.ListFields() if _says_something(value)}
+    for message in earlier:
+        for field, value in message.ListFields():
+            if field.name in present or field.name in _OF_ONE_MESSAGE or not _says_something(value):
+                continue
+            present.add(field.name)
+            if isinstance(value, Message):
+                getattr(newest, field.name).CopyFrom(value)
+            else:
+                setattr(newest, field.name, value)
+    return newest
+
+
+def _says_something(value: object) -> bool:
+    """An identifier without a value, a code without a code and a patient without identifiers say nothing."""
+    match value:
+        case patients_pb2.Identifier():
+            return bool(value.value)
+        case Code():
+            return bool(value.code)
+        case patients_pb2.Patient():
+            return any(identifier.value for identifier in value.identifiers)
+        case _:
+            return True
 
 
 def _algorithm_state(state: AlgorithmState) -> cases_pb2.AlgorithmState:
@@ -270,7 +298,9 @@ def _put(message: Timestamp, at: datetime | None) -> None:
 
 
 def _study_time(date: str, time: str, site: Site) -> datetime | None:
-    """DICOM DA and TM (PS3.5 6.2) in the site's zone; None when there is no whole date."""
+    """DICOM DA and TM (PS3.5 6.2) in the site's zone; None when there is no whole, believable date."""
+    if not (len(date) == 8 and date.isascii() and date.isdigit() and "1900" <= date[:4] < "2200"):
+        return None
     try:
         day = datetime.strptime(date, "%Y%m%d")  # noqa: DTZ007 - the zone follows
     except ValueError:

@@ -1,7 +1,8 @@
 """Facts and the identifiers under which they are found: the first half of `hilum.workflow.ports.CaseBook`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from itertools import islice
 
 import sqlalchemy as sa
 
@@ -10,11 +11,12 @@ from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.contracts.orders.v1.orders_pb2 import Order
 from hilum.contracts.patients.v1.patients_pb2 import PatientEvent
 from hilum.contracts.reports.v1.reports_pb2 import Report
+from hilum.errors import Fault
 from hilum.ids import derived_id
 from hilum.site import Site
 from hilum.store.sql import SqlTransaction
 from hilum.workflow.adapters import events
-from hilum.workflow.adapters.tables import CASE_ORDERS, FACTS, IDENTIFIERS, MERGES
+from hilum.workflow.adapters.tables import FACTS, IDENTIFIERS, MERGES
 from hilum.workflow.domain.case import Algorithm
 from hilum.workflow.domain.facts import (
     CaseFacts,
@@ -25,10 +27,12 @@ from hilum.workflow.domain.facts import (
     ReportFact,
     ResultFact,
 )
-from hilum.workflow.domain.identity import same_order
-from hilum.workflow.ports import CaseRow, ReportKeys
+from hilum.workflow.domain.identity import Persons
+from hilum.workflow.ports import ReportKeys
 
 _Document = Order | Instance | Report | PatientEvent | Result
+_Key = tuple[str, Identifier | None]
+_AT_ONCE = 500  # values in one IN; databases bound them
 
 
 class SqlFacts:
@@ -47,50 +51,51 @@ class SqlFacts:
         self._installed = installed
         self._document = document
 
-    # Facts.
+    # Adding.
 
     def add_order(self, site: str, fact: OrderFact) -> bool:
-        keys = [
-            ("placer", fact.placer_order_number),
-            ("filler", fact.filler_order_number),
-            ("accession", fact.accession_number),
-            ("study", Identifier(fact.study_instance_uid) if fact.study_instance_uid else None),
-            *(("patient", identifier) for identifier in fact.patient),
-        ]
-        return self._add("order", fact.fact_id, site, "", keys)
+        if not self._add("order", fact.fact_id, site):
+            return False
+        study = Identifier(fact.study_instance_uid) if fact.study_instance_uid else None
+        persons = [("patient", identifier) for identifier in fact.patient]
+        self._index("order", fact.fact_id, site, [*_order_keys(fact), ("study", study), *persons])
+        return True
 
     def add_instance(self, site: str, study_instance_uid: str, fact: InstanceFact) -> bool:
         fact_id = derived_id("instance", site, fact.sop_instance_uid, fact.sha256.hex(), fact.reason)
-        keys = [("accession", fact.accession_number), *(("patient", identifier) for identifier in fact.patient)]
-        return self._add("instance", fact_id, site, study_instance_uid, keys)
+        if not self._add("instance", fact_id, site, study_instance_uid):
+            return False
+        # Found by study: a thousand images that say the same are one entry.
+        persons = [("patient", identifier) for identifier in fact.patient]
+        self._index("study", study_instance_uid, site, [("accession", fact.accession_number), *persons])
+        return True
 
     def add_report(self, site: str, fact: ReportFact, found_by: ReportKeys) -> bool:
-        return self._add("report", fact.fact_id, site, found_by.study_instance_uid, report_keys(found_by))
+        if not self._add("report", fact.fact_id, site, found_by.study_instance_uid):
+            return False
+        self._index("report", fact.fact_id, site, _report_keys(found_by))
+        return True
 
     def add_patient(self, site: str, fact: PatientFact, merged: Sequence[Identifier]) -> bool:
-        fact_id = derived_id("patient", fact.stamp.message_control_id, fact.stamp.time.isoformat(), fact.document.hex())
-        keys = [("patient", identifier) for identifier in (*fact.patient, *merged)]
-        if not self._add("patient", fact_id, site, "", keys):
+        if not self._add("patient", fact.fact_id, site):
             return False
+        self._index("patient", fact.fact_id, site, [("patient", each) for each in (*fact.patient, *merged)])
         for retired in merged:
-            for surviving in fact.patient:
-                if retired != surviving:
+            if not any(retired.agrees(surviving) for surviving in fact.patient):
+                for surviving in fact.patient:
                     self._add_merge(site, retired, surviving)
         return True
 
     def add_result(self, case_id: str, fact: ResultFact) -> bool:
-        return self._add("result", fact.result_id, "", "", [("case", Identifier(case_id))])
+        if not self._add("result", fact.result_id, ""):
+            return False
+        self._index("result", fact.result_id, "", [("case", Identifier(case_id))])
+        return True
 
-    def _add(
-        self,
-        kind: str,
-        fact_id: str,
-        site: str,
-        study_instance_uid: str,
-        keys: Iterable[tuple[str, Identifier | None]],
-    ) -> bool:
-        found = self._connection.execute(sa.select(FACTS.c.fact_id).where(FACTS.c.fact_id == fact_id)).first()
-        if found is not None or self._document is None:
+    def _add(self, kind: str, fact_id: str, site: str, study_instance_uid: str = "") -> bool:
+        if self._document is None:
+            raise Fault("no_document", "a fact is added only while its event is being heard")
+        if self._connection.execute(sa.select(FACTS.c.fact_id).where(FACTS.c.fact_id == fact_id)).first():
             return False
         self._connection.execute(
             FACTS.insert().values(
@@ -101,22 +106,23 @@ class SqlFacts:
                 document=self._document.SerializeToString(deterministic=True),
             )
         )
-        rows = [
-            {
+        return True
+
+    def _index(self, leads_to: str, target: str, site: str, keys: Iterable[_Key]) -> None:
+        for kind, identifier in dict.fromkeys(keys):
+            if identifier is None:
+                continue
+            row = {
                 "site": site,
-                "kind": key,
+                "kind": kind,
                 "value": identifier.value,
                 "authority": identifier.authority,
-                "fact_id": fact_id,
-                "fact_kind": kind,
-                "study_instance_uid": study_instance_uid,
+                "leads_to": leads_to,
+                "target": target,
             }
-            for key, identifier in dict.fromkeys(keys)
-            if identifier is not None
-        ]
-        if rows:
-            self._connection.execute(IDENTIFIERS.insert(), rows)
-        return True
+            where = [column == row[column.name] for column in IDENTIFIERS.c]
+            if self._connection.execute(sa.select(IDENTIFIERS.c.kind).where(*where)).first() is None:
+                self._connection.execute(IDENTIFIERS.insert().values(**row))
 
     def _add_merge(self, site: str, retired: Identifier, surviving: Identifier) -> None:
         row = {
@@ -127,128 +133,172 @@ class SqlFacts:
             "surviving_authority": surviving.authority,
         }
         where = [column == row[column.name] for column in MERGES.c]
-        if self._connection.execute(sa.select(MERGES).where(*where)).first() is None:
+        if self._connection.execute(sa.select(MERGES.c.site).where(*where)).first() is None:
             self._connection.execute(MERGES.insert().values(**row))
 
-    def orders_sharing(self, site: str, facts: Iterable[OrderFact]) -> Sequence[OrderFact]:
+    # Finding.
+
+    def related_orders(self, site: str, facts: Iterable[OrderFact]) -> Sequence[OrderFact]:
         known: dict[str, OrderFact] = {}
+        asked: set[tuple[str, Identifier]] = set()
         waiting = list(facts)
         while waiting:
             fact = waiting.pop()
             if fact.fact_id in known:
                 continue
             known[fact.fact_id] = fact
-            near: list[OrderFact] = []
-            for kind, identifier in (
-                ("placer", fact.placer_order_number),
-                ("filler", fact.filler_order_number),
-                ("accession", fact.accession_number),
-            ):
-                if identifier is not None:
-                    near += self._orders(site, kind, identifier)
-            waiting += [other for other in near if other.fact_id not in known and same_order(fact, other)]
+            for kind, identifier in _order_keys(fact):
+                if identifier is not None and (kind, identifier) not in asked:
+                    asked.add((kind, identifier))
+                    waiting += self._orders(site, kind, identifier)
         return list(known.values())
 
     def orders_with_accession(self, site: str, accession_number: Identifier) -> Sequence[OrderFact]:
         return self._orders(site, "accession", accession_number)
 
+    def orders_with_study(self, site: str, study_instance_uid: str) -> Sequence[OrderFact]:
+        return self._orders(site, "study", Identifier(study_instance_uid))
+
+    def orders_with_report(self, site: str, found_by: ReportKeys) -> Sequence[OrderFact]:
+        keys = [(kind, identifier) for kind, identifier in _report_keys(found_by) if identifier is not None]
+        return [order for kind, identifier in keys for order in self._orders(site, kind, identifier)]
+
     def studies_with_accession(self, site: str, accession_number: Identifier) -> Sequence[str]:
-        rows = self._find(site, "accession", accession_number, "instance")
-        return list(dict.fromkeys(row.study_instance_uid for row in rows))
+        return self._find(site, "accession", accession_number, "study")
 
-    def _find(self, site: str, kind: str, identifier: Identifier, fact_kind: str) -> Sequence[sa.Row[Any, Any, Any]]:
-        rows = self._connection.execute(
-            sa.select(IDENTIFIERS.c.authority, IDENTIFIERS.c.fact_id, IDENTIFIERS.c.study_instance_uid).where(
+    def study_carries(self, site: str, study_instance_uid: str, accession_number: Identifier) -> bool:
+        row = self._connection.execute(
+            sa.select(IDENTIFIERS.c.kind).where(
                 IDENTIFIERS.c.site == site,
-                IDENTIFIERS.c.kind == kind,
-                IDENTIFIERS.c.value == identifier.value,
-                IDENTIFIERS.c.fact_kind == fact_kind,
+                IDENTIFIERS.c.kind == "accession",
+                IDENTIFIERS.c.value == accession_number.value,
+                IDENTIFIERS.c.authority == accession_number.authority,
+                IDENTIFIERS.c.leads_to == "study",
+                IDENTIFIERS.c.target == study_instance_uid,
             )
-        ).all()
-        return [row for row in rows if identifier.agrees(Identifier(identifier.value, row.authority))]
+        ).first()
+        return row is not None
 
-    def _documents(self, fact_ids: Iterable[str]) -> Sequence[bytes]:
-        wanted = list(dict.fromkeys(fact_ids))
-        if not wanted:
-            return []
-        return list(self._connection.execute(sa.select(FACTS.c.document).where(FACTS.c.fact_id.in_(wanted))).scalars())
+    def of_patient(self, site: str, identifiers: Iterable[Identifier]) -> tuple[Sequence[str], Sequence[OrderFact]]:
+        wanted = set(identifiers)
+        wanted |= {identifier for edge in self._merges(site, wanted) for identifier in edge}
+        studies = [study for each in wanted for study in self._find(site, "patient", each, "study")]
+        orders = {order.fact_id: order for each in wanted for order in self._orders(site, "patient", each)}
+        return list(dict.fromkeys(studies)), list(orders.values())
 
-    def _orders(self, site: str, kind: str, identifier: Identifier) -> list[OrderFact]:
-        rows = self._find(site, kind, identifier, "order")
-        return [events.order_fact(Order.FromString(found)) for found in self._documents(row.fact_id for row in rows)]
-
-    def _orders_of(self, row: CaseRow, instances: Sequence[InstanceFact]) -> Sequence[OrderFact]:
-        """The case's own, those that name its study, and those of its accession numbers that name no other study."""
-        own = self._connection.execute(
-            sa.select(CASE_ORDERS.c.fact_id).where(CASE_ORDERS.c.case_id == row.case_id)
+    def instances(self, site: str, study_instance_uid: str) -> Sequence[InstanceFact]:
+        rows = self._connection.execute(
+            sa.select(FACTS.c.document).where(
+                FACTS.c.site == site, FACTS.c.study_instance_uid == study_instance_uid, FACTS.c.kind == "instance"
+            )
         ).scalars()
-        near = [events.order_fact(Order.FromString(found)) for found in self._documents(own)]
-        if row.study_instance_uid:
-            near += self._orders(row.site, "study", Identifier(row.study_instance_uid))
-        for accession in {image.accession_number for image in instances if image.accession_number}:
-            near += self._orders(row.site, "accession", accession)
-        mine: dict[str, OrderFact] = {}
-        for order in near:
-            if order.fact_id in mine:
-                continue
-            group = self.orders_sharing(row.site, [order])
-            told = [
-                fact.study_instance_uid
-                for fact in sorted(group, key=lambda fact: fact.stamp)
-                if fact.study_instance_uid
-            ]
-            if not told or not row.study_instance_uid or told[-1] == row.study_instance_uid:
-                mine |= {fact.fact_id: fact for fact in group}
-        return list(mine.values())
+        found = [events.instance_fact(Instance.FromString(document), self._site) for document in rows]
+        return sorted(found, key=lambda image: (image.sop_instance_uid, image.reason, image.sha256))
 
-    def _reports(self, row: CaseRow, facts: CaseFacts) -> tuple[ReportFact, ...]:
-        keys: set[tuple[str, Identifier]] = set()
-        if row.study_instance_uid:
-            keys.add(("study", Identifier(row.study_instance_uid)))
-        for order in facts.orders:
-            for kind, identifier in (
-                ("placer", order.placer_order_number),
-                ("filler", order.filler_order_number),
-                ("accession", order.accession_number),
-            ):
-                if identifier is not None:
-                    keys.add((kind, identifier))
-        keys |= {("accession", image.accession_number) for image in facts.instances if image.accession_number}
-        found = {item.fact_id for kind, identifier in keys for item in self._find(row.site, kind, identifier, "report")}
-        return tuple(events.report_fact(Report.FromString(document)) for document in self._documents(found))
-
-    def _patients(self, site: str, persons: Iterable[Identifier]) -> tuple[PatientFact, ...]:
-        found = {item.fact_id for person in persons for item in self._find(site, "patient", person, "patient")}
-        return tuple(events.patient_fact(PatientEvent.FromString(document)) for document in self._documents(found))
-
-    def _results(self, case_id: str) -> tuple[ResultFact, ...]:
-        rows = self._find("", "case", Identifier(case_id), "result")
-        return tuple(
-            events.result_fact(Result.FromString(document)) for document in self._documents(row.fact_id for row in rows)
+    def completed(self, facts: CaseFacts) -> CaseFacts:
+        messages = [message for order in facts.orders for message in order]
+        persons = {identifier for message in messages for identifier in message.patient}
+        persons |= {identifier for image in facts.instances for identifier in image.patient}
+        merges = self._merges(facts.site, persons)
+        return replace(
+            facts,
+            reports=self._reports(facts, messages),
+            merges=merges,
+            patients=self._patients(facts.site, persons, merges),
+            results=self._results(facts.case_id),
         )
 
+    def _reports(self, facts: CaseFacts, messages: Iterable[OrderFact]) -> tuple[ReportFact, ...]:
+        """One that names a study speaks of that study alone."""
+        keys: set[_Key] = {key for message in messages for key in _order_keys(message)}
+        keys |= {("accession", image.accession_number) for image in facts.instances}
+        if facts.study_instance_uid:
+            keys.add(("study", Identifier(facts.study_instance_uid)))
+        found = [
+            target for kind, each in keys if each is not None for target in self._find(facts.site, kind, each, "report")
+        ]
+        reports = [Report.FromString(document) for document in self._documents(found)]
+        return tuple(
+            events.report_fact(report)
+            for report in reports
+            if report.study_instance_uid in {"", facts.study_instance_uid} or not facts.study_instance_uid
+        )
+
+    def _patients(
+        self, site: str, persons: Iterable[Identifier], merges: tuple[tuple[Identifier, Identifier], ...]
+    ) -> tuple[PatientFact, ...]:
+        """What ADT said of ``persons``, under whichever of their identifiers."""
+        named = tuple(persons)
+        near = {*named, *(identifier for edge in merges for identifier in edge)}
+        found = [target for each in near for target in self._find(site, "patient", each, "patient")]
+        told = [events.patient_fact(PatientEvent.FromString(document)) for document in self._documents(found)]
+        known = Persons(merges)
+        return tuple(fact for fact in told if known.meet(fact.patient, named))
+
+    def _results(self, case_id: str) -> tuple[ResultFact, ...]:
+        found = self._documents(self._find("", "case", Identifier(case_id), "result"))
+        return tuple(events.result_fact(Result.FromString(document)) for document in found)
+
     def _merges(self, site: str, persons: Iterable[Identifier]) -> tuple[tuple[Identifier, Identifier], ...]:
-        """Every merge that reaches one of ``persons``, over any number of steps."""
+        """Every merge that reaches one of ``persons``, over any number of steps, whatever the authorities."""
         edges: dict[tuple[Identifier, Identifier], None] = {}
         waiting, asked = {person.value for person in persons}, set[str]()
         while waiting:
+            some = set(islice(waiting, _AT_ONCE))
             rows = self._connection.execute(
                 sa.select(MERGES).where(
-                    MERGES.c.site == site,
-                    sa.or_(MERGES.c.retired.in_(waiting), MERGES.c.surviving.in_(waiting)),
+                    MERGES.c.site == site, sa.or_(MERGES.c.retired.in_(some), MERGES.c.surviving.in_(some))
                 )
             ).all()
-            asked |= waiting
+            asked |= some
             found = [
                 (Identifier(row.retired, row.retired_authority), Identifier(row.surviving, row.surviving_authority))
                 for row in rows
             ]
             edges |= dict.fromkeys(found)
-            waiting = {identifier.value for edge in found for identifier in edge} - asked
+            waiting = (waiting | {identifier.value for edge in found for identifier in edge}) - asked
         return tuple(sorted(edges))
 
+    def _find(self, site: str, kind: str, identifier: Identifier, leads_to: str) -> list[str]:
+        """What the identifier leads to: fact IDs, or study UIDs."""
+        rows = self._connection.execute(
+            sa.select(IDENTIFIERS.c.authority, IDENTIFIERS.c.target)
+            .where(
+                IDENTIFIERS.c.site == site,
+                IDENTIFIERS.c.kind == kind,
+                IDENTIFIERS.c.value == identifier.value,
+                IDENTIFIERS.c.leads_to == leads_to,
+            )
+            .order_by(IDENTIFIERS.c.target)
+        ).all()
+        agreeing = [row.target for row in rows if identifier.agrees(Identifier(identifier.value, row.authority))]
+        return list(dict.fromkeys(agreeing))
 
-def report_keys(keys: ReportKeys) -> list[tuple[str, Identifier | None]]:
+    def _orders(self, site: str, kind: str, identifier: Identifier) -> list[OrderFact]:
+        return self._order_facts(self._find(site, kind, identifier, "order"))
+
+    def _order_facts(self, fact_ids: Iterable[str]) -> list[OrderFact]:
+        return [events.order_fact(Order.FromString(found)) for found in self._documents(fact_ids)]
+
+    def _documents(self, fact_ids: Iterable[str]) -> Sequence[bytes]:
+        wanted = iter(dict.fromkeys(fact_ids))
+        found: list[bytes] = []
+        while some := list(islice(wanted, _AT_ONCE)):
+            found += self._connection.execute(
+                sa.select(FACTS.c.document).where(FACTS.c.fact_id.in_(some)).order_by(FACTS.c.fact_id)
+            ).scalars()
+        return found
+
+
+def _order_keys(fact: OrderFact) -> list[_Key]:
+    return [
+        ("placer", fact.placer_order_number),
+        ("filler", fact.filler_order_number),
+        ("accession", fact.accession_number),
+    ]
+
+
+def _report_keys(keys: ReportKeys) -> list[_Key]:
     return [
         ("study", Identifier(keys.study_instance_uid) if keys.study_instance_uid else None),
         ("accession", keys.accession_number),

@@ -15,17 +15,17 @@ FACTS = sa.Table(
     sa.Index("facts_by_study", "site", "study_instance_uid", "kind"),
 )
 
-# Under which identifiers a fact can be found. Kinds: placer, filler, accession, study, patient, case.
+# Where an identifier leads: to orders, reports, patients and results by fact_id; to images by study UID.
+# Kinds: placer, filler, accession, study, patient, case.
 IDENTIFIERS = sa.Table(
     "identifiers",
     METADATA,
     sa.Column("site", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("leads_to", sa.Text, primary_key=True),
     sa.Column("authority", sa.Text, primary_key=True),
-    sa.Column("fact_id", sa.Text, primary_key=True),
-    sa.Column("fact_kind", sa.Text, nullable=False),
-    sa.Column("study_instance_uid", sa.Text, nullable=False, server_default=""),
+    sa.Column("target", sa.Text, primary_key=True),
 )
 
 MERGES = sa.Table(
@@ -36,6 +36,7 @@ MERGES = sa.Table(
     sa.Column("retired_authority", sa.Text, primary_key=True),
     sa.Column("surviving", sa.Text, primary_key=True),
     sa.Column("surviving_authority", sa.Text, primary_key=True),
+    sa.Index("merges_by_surviving", "site", "surviving"),
 )
 
 CASES = sa.Table(
@@ -47,7 +48,8 @@ CASES = sa.Table(
     sa.Column("opened_us", sa.BigInteger, nullable=False),
     sa.Column("look_us", sa.BigInteger),
     sa.Column("cause", sa.Text, nullable=False, server_default="{}"),
-    sa.Column("superseded_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("superseded_by", sa.Text, nullable=False, server_default=""),  # as decided last
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # decisions in a row that failed
     sa.Column("document", sa.LargeBinary),
     sa.UniqueConstraint("site", "study_instance_uid"),
     sa.Index("cases_by_look", "look_us"),
@@ -57,7 +59,7 @@ CASE_ORDERS = sa.Table(
     "case_orders",
     METADATA,
     sa.Column("fact_id", sa.Text, primary_key=True),
-    sa.Column("case_id", sa.Text, nullable=False),
+    sa.Column("case_id", sa.Text, nullable=False, index=True),
 )
 
 POLICIES = sa.Table(

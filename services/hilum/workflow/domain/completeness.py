@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hilum.workflow.domain.facts import CaseFacts
-from hilum.workflow.domain.identity import latest_of_each_order
+from hilum.workflow.domain.orders import current
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def completeness(facts: CaseFacts, rules: CompletenessRules, now: datetime) -> C
     expected = max(
         (_count(image.tags.get("NumberOfStudyRelatedInstances", "")) for image in facts.instances), default=0
     )
-    have = len(facts.instances)
-    statuses = [order.order_status for order in latest_of_each_order(facts.orders) if not order.cancelled]
+    have = facts.instance_count
+    statuses = [order.order_status for order in map(current, facts.orders) if not order.cancelled]
     done = [status for status in statuses if status in rules.complete_order_statuses]
     if statuses and len(done) == len(statuses) and have >= expected:
         detail = "+".join(done)
