@@ -9,8 +9,9 @@ from hilum.hosting import Platform
 from hilum.imaging.adapters.data_sets import Reading
 from hilum.imaging.adapters.index import SqlIndex
 from hilum.imaging.adapters.journal import GROUP, EventJournal
-from hilum.imaging.adapters.scp import StorageScp
+from hilum.imaging.adapters.scp import Listening, StorageScp
 from hilum.imaging.adapters.tables import METADATA
+from hilum.imaging.adapters.transport import Limits
 from hilum.imaging.app import Storage
 from hilum.imaging.settings import Settings
 from hilum.store.relay import relay
@@ -35,7 +36,7 @@ class ImagingService:
         index = SqlIndex(store)
         journal = EventJournal(platform.log, platform.site.site)
         reading = Reading(platform.site.site, platform.site.identifier_authority, self._settings.max_data_set_bytes)
-        scp = StorageScp(self._settings, Storage(platform.objects, index, journal), reading, platform.clock)
+        scp = StorageScp(listening(self._settings), Storage(platform.objects, index, journal), reading, platform.clock)
         consumer: Consumer[SqlTransaction] = Consumer(
             platform.log, store, GROUP, {topics.INSTANCES.name: index.project}, platform.clock
         )
@@ -55,6 +56,28 @@ class ImagingService:
                     await asyncio.shield(asyncio.to_thread(scp.stop))
         finally:
             store.close()
+
+
+def listening(settings: Settings) -> Listening:
+    return Listening(
+        host=settings.host,
+        port=settings.dicom_port,
+        ae_title=settings.ae_title,
+        require_called_ae_title=settings.require_called_ae_title,
+        calling_ae_titles=settings.calling_ae_titles,
+        additional_sop_classes=settings.additional_sop_classes,
+        max_associations=settings.max_associations,
+        association_seconds=settings.association_seconds,
+        answer_seconds=settings.answer_seconds,
+        drain_seconds=settings.drain_seconds,
+        limits=Limits(
+            pdu_bytes=settings.max_pdu_bytes,
+            data_set_bytes=settings.max_data_set_bytes,
+            receiving_bytes=settings.max_receiving_bytes,
+            pdu_seconds=settings.idle_seconds,
+            connections=2 * settings.max_associations,
+        ),
+    )
 
 
 def build(settings: Settings, platform: Platform) -> ImagingService:

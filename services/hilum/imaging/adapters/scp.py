@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from opentelemetry import metrics
@@ -24,7 +25,6 @@ from hilum.imaging.adapters.data_sets import Reading, Received
 from hilum.imaging.adapters.transport import Limits, StorageServer
 from hilum.imaging.app import Storage
 from hilum.imaging.domain import Refusal
-from hilum.imaging.settings import Settings
 
 T = TypeVar("T")
 
@@ -32,47 +32,59 @@ _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("hilum")
 _ANSWERS = _METER.create_counter("hilum_imaging_instances", description="C-STORE requests by outcome")
 _SECONDS = _METER.create_histogram("hilum_imaging_store_seconds", unit="s", description="request to answer")
+_LAST_ANSWER_SECONDS = 0.1  # from the end of the handler until the library has sent its answer
 _COMMENT_CHARACTERS = 64  # (0000,0902) Error Comment is LO
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where and for whom; ``limits`` bound connections. Seconds as their names say."""
+
+    host: str
+    port: int
+    ae_title: str
+    require_called_ae_title: bool
+    calling_ae_titles: tuple[str, ...]
+    additional_sop_classes: tuple[str, ...]
+    max_associations: int
+    association_seconds: float
+    answer_seconds: float
+    drain_seconds: float
+    limits: Limits
 
 
 class StorageScp:
     """Listens from `start` to `stop`; every answer of 0000H follows a durable append."""
 
-    def __init__(self, settings: Settings, storage: Storage, reading: Reading, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(self, listening: Listening, storage: Storage, reading: Reading, clock: Clock) -> None:
+        self._listening = listening
         self._storage = storage
         self._reading = reading
         self._clock = clock
-        self._sop_classes = storage_sop_classes(settings.additional_sop_classes)
-        self._in_hand = _InHand(settings.max_receiving_bytes)
+        self._sop_classes = storage_sop_classes(listening.additional_sop_classes)
+        self._in_hand = _InHand(listening.limits.receiving_bytes)
         self._draining = False
         self._server: StorageServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> int:
         """Bind, listen, and return the port. Raises `Unavailable` when the address cannot be bound."""
-        settings, self._loop = self._settings, loop
-        entity = AE(settings.ae_title)
-        entity.maximum_associations = settings.max_associations
-        entity.maximum_pdu_size = settings.max_pdu_bytes
-        entity.acse_timeout = settings.association_seconds
-        entity.dimse_timeout = settings.answer_seconds
-        entity.network_timeout = settings.idle_seconds
-        entity.require_called_aet = settings.require_called_ae_title
-        entity.require_calling_aet = list(settings.calling_ae_titles)
+        listening, self._loop = self._listening, loop
+        entity = AE(listening.ae_title)
+        entity.maximum_associations = listening.max_associations
+        entity.maximum_pdu_size = listening.limits.pdu_bytes
+        entity.acse_timeout = listening.association_seconds
+        entity.dimse_timeout = listening.answer_seconds
+        entity.network_timeout = listening.limits.pdu_seconds
+        entity.require_called_aet = listening.require_called_ae_title
+        entity.require_calling_aet = list(listening.calling_ae_titles)
         try:
             server = entity.make_server(
-                (settings.host, settings.dicom_port),
+                (listening.host, listening.port),
                 contexts=[build_context(VERIFICATION)],
                 evt_handlers=[(evt.EVT_REQUESTED, self._on_requested), (evt.EVT_C_STORE, self._on_store)],
                 server_class=StorageServer,
-                limits=Limits(
-                    pdu_bytes=settings.max_pdu_bytes,
-                    data_set_bytes=settings.max_data_set_bytes,
-                    receiving_bytes=settings.max_receiving_bytes,
-                    pdu_seconds=settings.idle_seconds,
-                    connections=2 * settings.max_associations,
-                ),
+                limits=listening.limits,
             )
         except OSError as error:
             raise Unavailable("port_unavailable", f"the DICOM port cannot be bound: {error.strerror}") from error
@@ -88,9 +100,10 @@ class StorageScp:
             return
         self._draining = True
         server.shutdown()
-        deadline = time.monotonic() + self._settings.drain_seconds
+        deadline = time.monotonic() + self._listening.drain_seconds
         while self._in_hand.count and time.monotonic() < deadline:
             time.sleep(0.02)
+        time.sleep(_LAST_ANSWER_SECONDS)
         for association in server.active_associations:
             association.abort()
         self._server = None
@@ -150,7 +163,7 @@ class StorageScp:
             coroutine.close()
             raise Unavailable("shutting_down", "this application entity has stopped") from None
         try:
-            return future.result(self._settings.answer_seconds)
+            return future.result(self._listening.answer_seconds)
         except FutureTimeoutError:
             future.cancel()
             raise Unavailable("storing_timed_out", "the instance was not durable in time") from None
