@@ -19,7 +19,7 @@ from hilum.ledger.domain.facts import (
     TaskFact,
 )
 from hilum.ledger.domain.identity import AlgorithmIdentity, Standing, Unit
-from hilum.ledger.domain.receipts import Receipt, compare, identities_of
+from hilum.ledger.domain.receipts import Receipt, compare, things_of
 from hilum.ledger.domain.worklist import WorklistEntry, worklist
 from hilum.ledger.ports import Alarms, LedgerView, Selection, Stored
 
@@ -135,9 +135,7 @@ def reconciled(books: Books, stored: Stored, evidence: Evidence) -> Reconciliati
         reconcile.caught_up(books.positions, evidence.heads),
     ]
     if evidence.receipts is not None:
-        sent = [
-            identities_of(one, stored.rendered(one.object_key) if one.object_key else None) for one in books.deliveries
-        ]
+        sent = [things_of(one, stored.rendered(one.object_key) if one.object_key else None) for one in books.deliveries]
         checks += compare(sent, evidence.receipts)
     return Reconciliation(tuple(checks), sums)
 

@@ -10,7 +10,7 @@ from hilum.contracts import topics
 from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.errors import Rejected
 from hilum.ledger.domain.part10 import data_set, sop_instance_uid
-from hilum.ledger.domain.receipts import Receipt, bundle_identities, parse_receipts
+from hilum.ledger.domain.receipts import Receipt, bundle_names, parse_receipts
 from hilum.ledger.domain.reconcile import is_proved
 
 
@@ -350,11 +350,12 @@ async def test_fhir_resources_are_known_by_their_identifiers(story) -> None:
 
     taken = [receipt("Observation?urn:x|7", b"", "resource"), receipt("Provenance?urn:y|8", b"", "resource")]
     assert await story.broken([receipt(), *taken]) == set()
+    assert await story.broken([receipt(), taken[0]]) == {"receipts_match_landed"}  # a bundle lands whole
 
 
 def test_what_is_no_bundle_names_no_resource() -> None:
-    assert bundle_identities(b"MSH|^~\\&|") == []
-    assert bundle_identities(b"[]") == []
+    assert bundle_names(b"MSH|^~\\&|") == []
+    assert bundle_names(b"[]") == []
 
 
 @pytest.mark.parametrize(

@@ -46,40 +46,48 @@ def parse_receipts(lines: Iterable[str]) -> list[Receipt]:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing that was sent: the names by which its peer may know it, each with its kind."""
+
+    names: frozenset[tuple[str, str]]
+    sha256: str = ""  # in hex; empty where the peer may hold it under other bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """What one delivery put, or may have put, at its peer; with the digest where bytes may not change."""
+    """What one delivery put, or may have put, at its peer."""
 
     delivery: DeliveryFact
-    identities: Mapping[tuple[str, str], str]  # (kind, identity) -> sha256 in hex, empty where any will do
+    things: tuple[Thing, ...]
 
 
-def identities_of(delivery: DeliveryFact, stored: bytes | None) -> Sent:
+def things_of(delivery: DeliveryFact, stored: bytes | None) -> Sent:
     """``stored``: the bytes as rendered; they name themselves, whether or not the peer has answered yet."""
-    found: dict[tuple[str, str], str] = {}
     proof = delivery.proof
-    if proof.get("message_control_id"):
-        found["message", proof["message_control_id"]] = delivery.sha256.hex()
-    if proof.get("sop_instance_uid"):
-        found["instance", proof["sop_instance_uid"]] = ""
+    found: list[Thing] = []
+    if control_id := proof.get("message_control_id", ""):
+        found.append(Thing(frozenset({("message", control_id)}), delivery.sha256.hex()))
+    if uid := proof.get("sop_instance_uid", ""):
+        found.append(Thing(frozenset({("instance", uid)})))
     if stored is None:
-        return Sent(delivery, found)
+        return Sent(delivery, tuple(found))
     if stored.startswith(b"MSH"):
         fields = stored.split(b"\r", 1)[0].split(stored[3:4])
-        if len(fields) > 9:
-            found["message", fields[9].decode("ascii", "replace")] = hashlib.sha256(stored).hexdigest()
+        control_id = fields[9].decode("ascii", "replace") if len(fields) > 9 else ""
+        found.append(Thing(frozenset({("message", control_id)}), hashlib.sha256(stored).hexdigest()))
     elif uid := sop_instance_uid(stored):
-        found["instance", uid] = ""
+        found.append(Thing(frozenset({("instance", uid)})))
     else:
-        found |= dict.fromkeys((("resource", name) for name in bundle_identities(stored)), "")
-    return Sent(delivery, found)
+        found += [Thing(frozenset(("resource", name) for name in names)) for names in bundle_names(stored)]
+    return Sent(delivery, tuple(found))
 
 
-def bundle_identities(bundle: bytes) -> list[str]:
-    """``Type?system|value`` of every resource that a FHIR bundle writes; empty when it is no bundle."""
+def bundle_names(bundle: bytes) -> list[list[str]]:
+    """``Type?system|value``, every one of each resource that a FHIR bundle writes; empty when it is no bundle."""
     try:
         entries = json.loads(bundle).get("entry", [])
         written = [entry for entry in entries if entry.get("request", {}).get("method", "PUT") in ("PUT", "POST")]
-        return [name for entry in written for name in _names(entry.get("resource") or {})]
+        return [names for entry in written if (names := _names(entry.get("resource") or {}))]
     except (ValueError, AttributeError, TypeError):
         return []
 
@@ -96,24 +104,23 @@ def _names(resource: Mapping[str, Any]) -> list[str]:
 
 
 def compare(sent: Sequence[Sent], receipts: Sequence[Receipt]) -> list[Check]:
-    """Each landed delivery was received as sent, nothing arrived that was not sent, nothing arrived altered."""
+    """Each landed delivery was received, whole and as sent; nothing arrived that was not sent, nothing in two forms."""
     received: dict[tuple[str, str], set[str]] = {}
     for receipt in receipts:
         received.setdefault((receipt.kind, receipt.identity), set()).add(receipt.sha256)
     unmatched: list[str] = []
     altered: list[str] = []
-    known: set[tuple[str, str]] = set()
     landed = [one for one in sent if one.delivery.state == "landed"]
-    for one in sent:
-        known |= one.identities.keys()
     for one in landed:
-        hits = [identity for identity in one.identities if identity in received]
-        if not hits:
+        digests = [set().union(*(received.get(name, set()) for name in thing.names)) for thing in one.things]
+        if not digests or not all(digests):
             unmatched.append(one.delivery.delivery_id)
-        for identity in hits:
-            digest = one.identities[identity]
-            if digest and digest not in received[identity]:
-                altered.append(one.delivery.delivery_id)
+        if any(
+            thing.sha256 and found and thing.sha256 not in found
+            for thing, found in zip(one.things, digests, strict=True)
+        ):
+            altered.append(one.delivery.delivery_id)
+    known = {name for one in sent for thing in one.things for name in thing.names}
     strangers = [receipt for receipt in receipts if (receipt.kind, receipt.identity) not in known]
     conflicts = [receipt for receipt in receipts if receipt.outcome == "conflict"]
     repeats = sum(receipt.outcome == "repeat" for receipt in receipts)
