@@ -37,9 +37,7 @@ def completeness(facts: CaseFacts, rules: CompletenessRules, now: datetime) -> C
     if last is None:
         return Completeness(False)
     settled, quiet = last + rules.settle, last + rules.quiet
-    expected = max(
-        (_count(image.tags.get("NumberOfStudyRelatedInstances", "")) for image in facts.instances), default=0
-    )
+    expected = announced(facts)
     have = facts.instance_count
     statuses = [order.order_status for order in map(current, facts.orders) if not order.cancelled]
     done = [status for status in statuses if status in rules.complete_order_statuses]
@@ -60,6 +58,12 @@ def completeness(facts: CaseFacts, rules: CompletenessRules, now: datetime) -> C
     if now >= quiet:
         return Completeness(True, "quiet_timer", f"{rules.quiet.total_seconds():g} s")
     return Completeness(False, looks_again_at=quiet)
+
+
+def announced(facts: CaseFacts) -> int:
+    """As many instances as the study's usable images say that it has, (0020,1208); 0 when none says so."""
+    usable = [image for image in facts.instances if not image.reason]
+    return max((_count(image.tags.get("NumberOfStudyRelatedInstances", "")) for image in usable), default=0)
 
 
 def _count(text: str) -> int:

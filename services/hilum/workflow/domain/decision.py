@@ -17,7 +17,7 @@ from hilum.workflow.domain.case import (
     SiteRules,
     Task,
 )
-from hilum.workflow.domain.completeness import Completeness, completeness
+from hilum.workflow.domain.completeness import Completeness, announced, completeness
 from hilum.workflow.domain.eligibility import RuleOutcome
 from hilum.workflow.domain.facts import CaseFacts, Identifier, InstanceFact, OrderFact, ResultFact, by_stamp
 from hilum.workflow.domain.orders import current
@@ -30,8 +30,8 @@ def decide(
 ) -> Decision:
     """The same facts give the same dispositions, in whatever order they came."""
     orders = tuple(current(order) for order in facts.orders)
-    same_images = previous is not None and previous.instance_count == facts.instance_count
-    if previous is not None and same_images and previous.completeness.complete:
+    count = facts.instance_count
+    if previous and previous.completeness.complete and previous.instance_count == count >= announced(facts):
         # Complete stays complete until another image comes; the evidence that decided stays on record.
         found, completed_at = previous.completeness, previous.completed_at
     else:
@@ -69,7 +69,7 @@ def decide(
         report_status=report_status(facts),
         orders=orders,
         algorithms=(*kept, *states),
-        instance_count=facts.instance_count,
+        instance_count=count,
         study_time=study_time,
         looks_again_at=min((at for at in looks if at is not None and at > now), default=None),
     )
