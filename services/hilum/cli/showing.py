@@ -61,21 +61,22 @@ def _watch_json(state: Path) -> None:
 
 
 def _worklist(found: list[WorklistEntry]) -> Table:
-    table = Table(title=f"{len(found)} unread", title_justify="left")
-    for name in ("priority", "ordered", "accession number", "patient", "modality", "procedure", "because", "since"):
+    table = Table(title=f"{len(found)} unread, the most urgent first", title_justify="left")
+    table.add_column("priority", no_wrap=True)
+    table.add_column("accession number", no_wrap=True)
+    for name in ("patient", "procedure", "because"):
         table.add_column(name)
+    table.add_column("since (UTC)", no_wrap=True)
     for one in found:
-        style = _PRIORITY_STYLE.get(one.priority, "")
+        priority, ordered = one.priority or "R", one.ordered_priority or "R"
         table.add_row(
-            one.priority or "R",
-            one.ordered_priority or "R",
+            priority if priority == ordered else f"{priority}, was {ordered}",
             one.accession_number,
             one.patient_id,
-            one.modality,
-            one.procedure,
+            f"{one.modality} {one.procedure}".strip(),
             one.because,
-            one.opened_at.strftime("%Y-%m-%d %H:%M:%SZ"),
-            style=style,
+            one.opened_at.strftime("%m-%d %H:%M"),
+            style=_PRIORITY_STYLE.get(priority, ""),
         )
     return table
 
