@@ -179,6 +179,7 @@ async def _ready_or_failed(readiness: Readiness, hosting: "asyncio.Task[None]") 
 
 async def run(options: Options, started: Callable[[Running], None] = lambda _running: None) -> None:
     """`hilum serve`: until SIGTERM or SIGINT, which drain. A service that fails ends the process with its error."""
+    os.umask(0o077)  # the log, the state and the images are the patients'
     main = asyncio.current_task()
     assert main is not None
     cancel_on_signals(main)
