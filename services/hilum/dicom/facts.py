@@ -5,18 +5,22 @@ where it cannot: whether it suffices is for the rules and the join to decide, wh
 """
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
 from hilum.dicom.ages import age_in_years, read_date
+from hilum.dicom.quiet import quiet
 from hilum.dicom.uids import require_uid
 from hilum.errors import Rejected
 
@@ -67,6 +71,8 @@ TAG_KEYWORDS = (
 )
 PATIENT_AGE_YEARS = "PatientAgeYears"
 _TEXT_LIMIT = 1024
+_TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UI"})
+_ESCAPE = b"\x1b"
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
 
 
@@ -122,8 +128,7 @@ def read_facts(dataset: Dataset) -> InstanceFacts:
         Rejected: ``uid_missing``, ``uid_invalid``, ``sop_instance_uid_invalid``; ``uids_disagree`` where group 0002
             names another instance or class (PS3.10 7.1).
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         return _read(dataset)
 
 
@@ -176,7 +181,24 @@ def _guarded(read: Callable[[], T], otherwise: T) -> T:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
+    tag, textual = _element(keyword)
+    if tag not in dataset:
+        return ""
+    raw = dataset.get_item(tag)
+    if textual and isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
+        value = raw.value
+        # Most texts are plain ASCII, which needs no parser; an escape changes the character set (PS3.5 6.1.2.5).
+        if value.isascii() and _ESCAPE not in value:
+            return _as_text(value.decode("ascii"))
     return _guarded(lambda: _as_text(dataset.get(keyword)), "")
+
+
+@cache
+def _element(keyword: str) -> tuple[BaseTag, bool]:
+    """The tag, and whether its value is text on the wire."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return BaseTag(tag), dictionary_VR(tag) in _TEXT_VRS
 
 
 def _as_text(value: Any) -> str:

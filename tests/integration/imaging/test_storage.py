@@ -161,7 +161,7 @@ def without(keyword: str) -> Dataset:
         (chest(SOPInstanceUID="1..3"), {}, 0x0117, "sop_instance_uid_invalid"),
         (chest(), {"sop_instance": "1.2.3.4"}, 0xA900, "uids_disagree"),
         (chest(), {"sop_class": OTHER_CLASS}, 0xA900, "uids_disagree"),
-        (chest(), {"data_set": b"\x08\x00" * 3 + b"\xff" * 40}, 0xC001, "data_set_unreadable"),
+        (chest(), {"data_set": b"\x08\x00" * 3 + b"\xff" * 40}, 0xC002, "uid_missing"),
         (chest(), {"syntax": str(DeflatedExplicitVRLittleEndian)}, 0xC001, "data_set_unreadable"),
     ],
 )
