@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -86,17 +87,23 @@ async def test_a_caller_that_is_cancelled_leaves_no_event_behind(store: SqlStore
     carrying = asyncio.create_task(relay(store, log, QuickClock()))
     await asyncio.sleep(0.05)  # the relay waits for news
 
+    begun, cancelled = threading.Event(), threading.Event()
+
     def publish(transaction: SqlTransaction) -> None:
+        begun.set()
+        cancelled.wait(5)
         transaction.publish(event("a"))
 
     caller = asyncio.create_task(store.transact(publish))
-    await asyncio.sleep(0)
+    await asyncio.to_thread(begun.wait, 5)
     caller.cancel()
+    await asyncio.wait([caller])
+    cancelled.set()
     async with asyncio.timeout(5):
         while sum((await log.heads([ORDERS])).values()) < 1:
             await asyncio.sleep(0.02)
     carrying.cancel()
-    await asyncio.wait([carrying, caller])
+    await asyncio.wait([carrying])
 
 
 async def test_a_database_that_cannot_write_says_unavailable_and_recovers(store: SqlStore, full_disk: FullDisk) -> None:
