@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 from hilum.dicom.status import Category, category_of, error_of
 from hilum.errors import HilumError, Rejected, Unavailable
@@ -88,40 +90,53 @@ def _batch(instances: Sequence[Dataset]) -> list[Dataset]:
     return list(instances)
 
 
+class _Connection(AssociationSocket):
+    """The library's socket, bounded in time and closed whoever goes first."""
+
+    opened = False
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        super().connect(primitive)
+        if self.socket is not None:
+            self.opened = True
+            # Command and data set are separate writes; Nagle's algorithm would hold the second for 40 ms.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.settimeout(self.assoc.network_timeout)
+
+    def _shutdown_socket(self) -> None:
+        connection = self.socket
+        super()._shutdown_socket()
+        if connection is not None:
+            connection.close()
+
+
+class _Entity(AE):
+    connection: _Connection | None = None
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Any) -> AssociationSocket:
+        self.connection = _Connection(assoc, address=address)
+        self.connection.tls_args = tls_args
+        return self.connection
+
+
 @contextmanager
 def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[Association]:
-    entity = AE(peer.calling_ae_title)
+    entity = _Entity(peer.calling_ae_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = (
         peer.timeout_seconds
     )
     for sop_class_uid, transfer_syntax_uid in contexts:
         entity.add_requested_context(UID(sop_class_uid), UID(transfer_syntax_uid))
-    connections: list[socket.socket] = []
-    association = entity.associate(
-        peer.host,
-        peer.port,
-        ae_title=peer.ae_title,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _on_connection, [connections])],
-    )
+    association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if entity.connection is None or not entity.connection.opened:
+        raise Unavailable("connection_failed", "the peer could not be reached")
+    if not association.is_established:
+        raise _refusal(association)
     try:
-        if not connections:
-            raise Unavailable("connection_failed", "the peer could not be reached")
-        if not association.is_established:
-            raise _refusal(association)
         yield association
     finally:
         if association.is_established:
             association.release()
-        for connection in connections:  # the library leaves it open when the peer was first to go
-            connection.close()
-
-
-def _on_connection(event: evt.Event, connections: list[socket.socket]) -> None:
-    """Command and data set are separate writes; Nagle's algorithm would hold the second for 40 ms."""
-    wrapper = event.assoc.dul.socket
-    if wrapper is not None and wrapper.socket is not None:
-        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connections.append(wrapper.socket)
 
 
 def _refusal(association: Association) -> HilumError:
