@@ -97,7 +97,8 @@ class Workflow:
         # None is: other cases hold every order that these messages speak of.
         for order in mine or [order for order in places.orders if set(order) & set(attached)]:
             studies = places.studies(order)
-            heir = book.case_of_study(row.site, studies[0]) if studies else places.own_cases(order)[0]
+            heirs = [book.case_of_study(row.site, studies[0])] if studies else places.own_cases(order)
+            heir = next(iter(heirs), None)
             if heir is not None and heir != row:
                 return book.completed(replace(facts, orders=tuple(mine), superseded_by=heir.case_id))
         return book.completed(replace(facts, orders=tuple(mine)))
@@ -116,7 +117,7 @@ class Workflow:
                     book.open_case(self._ids.new(), site, study_instance_uid, now)
             if not studies:
                 case = spare[0] if spare else book.open_case(self._ids.new(), site, "", now)
-                book.attach_orders(case.case_id, places.own_messages(order))
+                book.attach_orders(case.case_id, places.loose_messages(order))
         self._look_around(book, site, places, (), cause, now)
 
     def _look_around(

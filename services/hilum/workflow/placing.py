@@ -35,6 +35,11 @@ class Places:
         """Those that speak of this order alone; every order has one at least."""
         return [fact for fact in order if self._used_by[fact.fact_id] == 1]
 
+    def loose_messages(self, order: Order) -> list[OrderFact]:
+        """Its own messages that lead to none of its cases, because they are new or meant another order before."""
+        held = set(self.own_cases(order))
+        return [fact for fact in self.own_messages(order) if not held & set(self._book.cases_of_orders([fact]))]
+
     def all_studies(self) -> set[str]:
         """Every study that any of the messages ever pointed at."""
         named = {fact.study_instance_uid for fact in self.messages if fact.study_instance_uid}

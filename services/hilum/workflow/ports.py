@@ -84,7 +84,7 @@ class CaseBook(Protocol):
     def open_case(self, case_id: str, site: str, study_instance_uid: str, at: datetime) -> CaseRow: ...
 
     def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None:
-        """Those of ``facts`` that no case has yet."""
+        """Find the case by these messages from now on; another case loses them."""
 
     def adopt_study(self, case_id: str, study_instance_uid: str) -> None:
         """The case of an order becomes the case of its study."""

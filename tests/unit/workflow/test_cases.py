@@ -349,6 +349,17 @@ def test_cases_of_messages_that_turn_out_to_be_one_order_become_one(here: Hospit
     assert here.disposition() == "waiting"  # of the one case that is left
 
 
+def test_messages_that_turn_out_to_be_two_orders_become_two_cases(here: Hospital) -> None:
+    """The bare accession number joined the filler's order until that named another placer order."""
+    here.hear(order("placer", 0, placer="P1", accession="A1"), order("filler", 0, filler="F1", accession="A1"))
+    here.decide()
+    assert here.disposition() == "waiting"
+    here.hear(order("more", 1, placer="P2", filler="F1"))
+    here.decide()
+    live = [state for state in here.cases.values() if state.algorithms[0].disposition == "waiting"]
+    assert sorted([each.message_id for each in state.orders] for state in live) == [["more"], ["placer"]]
+
+
 def test_a_published_order_is_whole(here: Hospital) -> None:
     """The newest message, with what it leaves out; an XO sends back every field."""
     here.hear(order("o", 0, placer="P1", filler="F1", accession="A1", person=patient("1^H"), priority="S"))

@@ -65,6 +65,14 @@ def test_the_accession_number_decides_only_where_no_number_can_be_compared() -> 
     ]
 
 
+def test_a_bare_accession_number_joins_an_order_that_any_of_its_messages_gave_it() -> None:
+    assert grouped(
+        order("new", 0, placer="P1", accession="A1"),
+        order("bare", 1, accession="A1"),
+        order("answer", 2, placer="P1", filler="F1"),
+    ) == [["new", "bare", "answer"]]
+
+
 def test_messages_without_any_number_are_orders_of_their_own() -> None:
     assert grouped(order("one", 0), order("two", 1)) == [["one"], ["two"]]
 

@@ -64,7 +64,7 @@ class SqlCaseBook(SqlFacts):
     def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None:
         for fact in facts:
             where = CASE_ORDERS.c.fact_id == fact.fact_id
-            if self._connection.execute(sa.select(CASE_ORDERS.c.case_id).where(where)).first() is None:
+            if self._connection.execute(CASE_ORDERS.update().where(where).values(case_id=case_id)).rowcount == 0:
                 self._connection.execute(CASE_ORDERS.insert().values(fact_id=fact.fact_id, case_id=case_id))
 
     def adopt_study(self, case_id: str, study_instance_uid: str) -> None:

@@ -78,9 +78,10 @@ def _families(facts: Sequence[OrderFact]) -> list[_Family]:
     """Messages by filler number; those without one join by placer number, else by accession number."""
     messages = _messages(facts)
     by_filler = _gather((message.filler, message) for message in messages if message.filler)
-    left = _join([message for message in messages if not message.filler], by_filler)
-    by_placer = _gather((message.placer, message) for message in left if message.placer)
-    left = _join([message for message in left if not message.placer], by_placer)
+    left = _join([message for message in messages if message.placer and not message.filler], by_filler)
+    by_placer = _gather((message.placer, message) for message in left)
+    bare = [message for message in messages if not message.filler and not message.placer]
+    left = _join(bare, [*by_filler, *by_placer])
     by_accession = _gather((message.accession, message) for message in left if message.accession)
     nameless = [message for message in left if not message.accession]
     by_study = _gather((message.fact.study_instance_uid or message.fact.fact_id, message) for message in nameless)
