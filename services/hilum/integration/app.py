@@ -14,8 +14,6 @@ from hilum.integration.domain.attempt import (
     HELD_BY_PEER,
     PLANNED,
     DeliveryRecord,
-    Failed,
-    Held,
     Outcome,
     Persistence,
     settled,
@@ -29,7 +27,8 @@ from hilum.integration.ports import Assignment, KnownResult, State
 
 SUPERSEDED = Rule("superseded", "A newer run of the same algorithm on this study takes its place.")
 RESULT_LOST = Rule("result_lost", "The result, its case or the package that made it is not known any more.")
-_STALE_AGAIN = timedelta(seconds=0.5)
+_LEASE = timedelta(seconds=30)
+_AGAIN = timedelta(seconds=0.5)
 _PRIORITY_FIRST = timedelta(seconds=2)
 
 
@@ -41,6 +40,8 @@ def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...]
     if case is None:
         return
     for record in state.of_case(case_id):
+        if record.claimed(now):
+            continue  # its attempt is settled first; the guard looks again before another
         if record.state == HELD and record.reason == IDENTITY_CONFLICT.code and not case.conflict:
             _publish(state, replace(record, state=PLANNED, reason="", next_at=now), now)
         elif record.state == HELD and record.reason in HELD_BY_PEER:
@@ -57,10 +58,12 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
         return
     case = replace(case, observed_at=now)  # how fresh the projection is matters at send, not here
     ratchets = {d.name: _ratchet(state, case.case_id, d.name, "") for d in destinations}
-    for record in state.of_case(result.case_id):
+    reruns = [record for record in state.of_case(result.case_id) if _same_algorithm(record, known)]
+    for record in reruns:
         older = record.delivery.revision < result.revision
-        if older and record.open and _same_algorithm(record, known):
+        if older and record.open and not record.claimed(now):
             _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
+    late = any(record.delivery.revision > result.revision for record in reruns)
     for delivery in plan(result, case, destinations, ratchets, now):
         record = DeliveryRecord(
             id=delivery.id,
@@ -75,11 +78,18 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
             case_version=case.version,
             headers=known.headers,
         )
-        if delivery.standing is Standing.SUPPRESSED and delivery.rule is not None:
+        if late:
+            record = stopped(record, Standing.SUPPRESSED, SUPERSEDED)
+        elif delivery.standing is Standing.SUPPRESSED and delivery.rule is not None:
             record = replace(record, state=suppressed(delivery.rule))
         if state.add(record):
             _publish(state, record, now)
     state.planned(result.result_id)
+
+
+def withheld(now: datetime, fresh_at: datetime | None) -> bool:
+    """Nothing is sent before policies and cases were read to their end, nor long after they last were."""
+    return fresh_at is None or now - fresh_at > _LEASE
 
 
 def claim(
@@ -87,9 +97,11 @@ def claim(
 ) -> Sequence[Assignment]:
     """What may be sent to ``destination`` now, after the guard. Runs in one transaction.
 
-    ``fresh_at`` is when the projection was last known to hold every case change; priorities wait for it.
+    ``fresh_at`` is when the projection was last known to hold every case change and policy; priorities wait for it.
     """
-    claimed = []
+    claimed: list[Assignment] = []
+    if withheld(now, fresh_at):
+        return claimed
     for record in state.due(destination.name, now, limit):
         known = state.result(record.result_id)
         case = state.case(record.delivery.case_id)
@@ -98,12 +110,18 @@ def claim(
             continue
         case = replace(case, observed_at=fresh_at)
         if _waits_for_priority(state, record, now):
-            state.save(replace(record, next_at=now + _STALE_AGAIN / 5))
+            state.save(replace(record, next_at=now + _AGAIN / 5))
+            continue
+        if known.result.policy_awaited:
+            state.save(replace(record, next_at=now + _AGAIN))
+            continue
+        if _has_newer(state, record):
+            _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
             continue
         ratchet = _ratchet(state, case.case_id, destination.name, record.id)
         standing, rule = judge(record.delivery.kind, known.result, case, destination, ratchet=ratchet, now=now)
         if rule is priority.PROJECTION_STALE:
-            state.save(replace(record, next_at=now + _STALE_AGAIN))
+            state.save(replace(record, next_at=now + _AGAIN))
             continue
         seen = replace(record, case_version=case.version)
         if standing is not Standing.DUE:
@@ -126,14 +144,8 @@ def settle(
 ) -> None:
     """Write down what became of each attempt, and state it where it changed. Runs in one transaction."""
     for record, outcome in outcomes:
-        known = state.record(record.id) or record
-        if known.state != record.state and isinstance(outcome, Failed | Held):
-            # It was held or superseded while it was on its way; only an answer of the peer counts against that.
-            doubt = isinstance(outcome, Failed) and outcome.in_doubt
-            state.save(replace(known, in_doubt=known.in_doubt or doubt, next_at=now))
-            continue
-        after = settled(replace(record, changes=known.changes), outcome, persistence, now)
-        if (after.state, after.reason) == (known.state, known.reason):
+        after = settled(record, outcome, persistence, now)
+        if (after.state, after.reason) == (record.state, record.reason):
             state.save(after)
         else:
             _publish(state, after, now)
@@ -143,6 +155,16 @@ def _publish(state: State, record: DeliveryRecord, now: datetime) -> None:
     counted = replace(record, changes=record.changes + 1)
     state.save(counted)
     state.publish(counted, now)
+
+
+def _has_newer(state: State, record: DeliveryRecord) -> bool:
+    """Whether a rerun was planned while this one was on its way or held."""
+    mine = record.delivery
+    return any(
+        (other.delivery.algorithm, other.delivery.version) == (mine.algorithm, mine.version)
+        and other.delivery.revision > mine.revision
+        for other in state.of_case(mine.case_id)
+    )
 
 
 def _same_algorithm(record: DeliveryRecord, known: KnownResult) -> bool:

@@ -195,6 +195,7 @@ def _fhir_site(platform: Platform, settings: Settings) -> FhirSite:
         organisation=settings.organisation or site.site,
         systems=dict(site.ehr.patient_identifier_system),
         patient_system=site.ehr.default_patient_identifier_system,
+        own_authority=site.identifier_authority,
         accession_system=site.ehr.accession_identifier_system,
     )
 

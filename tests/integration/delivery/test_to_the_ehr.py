@@ -11,6 +11,7 @@ from hilum.simulator.ehr import Ehr
 from hilum.simulator.script import Act, Step
 from hilum.site import Site
 from peers.fhir_validator import FhirValidator
+from scenes.results import MRN
 from scenes.system import case_message, integration, make_site, result_message
 
 MRN_SYSTEM = "urn:oid:1.3.6.1.4.1.21367.13.20.1000"
@@ -136,6 +137,19 @@ async def test_two_patients_with_one_number_are_held(ehr: Ehr, tmp_path: Path) -
     register(ehr)
     async with integration(tmp_path, site(ehr)) as system:
         await system.say_case(case_message())
+        await system.say_result(result_message())
+        held = (await system.ended("diagnostic_report", seconds=40))["diagnostic_report"]
+    assert (held.state, held.reason) == ("held", "patient_ambiguous")
+    assert count(ehr, "DiagnosticReport") == 0
+
+
+async def test_two_numbers_of_two_patients_are_held(ehr: Ehr, tmp_path: Path) -> None:
+    register(ehr)
+    register(ehr, "PAT-002")
+    case = case_message()
+    case.patient.identifiers.add(value="PAT-002", authority=MRN, type_code="PI")
+    async with integration(tmp_path, site(ehr)) as system:
+        await system.say_case(case)
         await system.say_result(result_message())
         held = (await system.ended("diagnostic_report", seconds=40))["diagnostic_report"]
     assert (held.state, held.reason) == ("held", "patient_ambiguous")

@@ -1,6 +1,7 @@
 """The transaction for the chart: conditional, derived, preliminary, and marked as AI."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,3 +140,15 @@ def test_the_medical_record_number_is_asked_for_first() -> None:
     ids = (AssignedId("V-1", "1.2.9", "VN"), AssignedId("M-1", "1.2.8", "MR"))
     case = make_case(patient=Patient(ids))
     assert SITE.patient_tokens(case.patient)[0] == ("urn:oid:1.2.8", "M-1")
+
+
+@pytest.mark.parametrize("type_code", ["AN", "VN", "SS", "DL"])
+def test_a_number_of_something_else_is_no_patient_s(type_code: str) -> None:
+    ids = (AssignedId("42", "1.2.8", type_code), AssignedId("42", "", type_code))
+    assert SITE.patient_tokens(Patient(ids)) == ()
+
+
+def test_an_authority_that_the_site_did_not_name_is_not_taken_for_its_own() -> None:
+    site = replace(SITE, own_authority="NORTH", systems={"SOUTH": "urn:south"})
+    ids = tuple(AssignedId("42", authority, "MR") for authority in ("NORTH", "", "SOUTH", "ELSEWHERE"))
+    assert site.patient_tokens(Patient(ids)) == ((site.patient_system, "42"), ("urn:south", "42"))

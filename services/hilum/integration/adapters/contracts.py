@@ -1,7 +1,7 @@
 """Between the contracts and the domain: cases and results in, deliveries out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,6 +31,14 @@ from hilum.packages import ModelPackage
 Packages = Mapping[tuple[str, str], ModelPackage]
 
 
+@dataclass(frozen=True, slots=True)
+class PolicySeen:
+    """What the site file and the policies say of a result; as in `AlgorithmResult`."""
+
+    silent: bool
+    awaited: bool
+
+
 def case_of(message: cases_pb2.CaseState) -> CaseState:
     """The case of an event; how fresh it is, is for the caller to say."""
     useful = {a.algorithm: _time(a.useful_until) for a in message.algorithms if a.HasField("useful_until")}
@@ -57,7 +65,7 @@ def case_of(message: cases_pb2.CaseState) -> CaseState:
     )
 
 
-def result_of(message: findings_pb2.Result, packages: Packages, *, silent: bool) -> AlgorithmResult:
+def result_of(message: findings_pb2.Result, packages: Packages, policy: PolicySeen) -> AlgorithmResult:
     """The result of an event, with what its package declares.
 
     Raises Fault ``package_unknown`` where the package of this version is not installed, or was changed since;
@@ -74,7 +82,8 @@ def result_of(message: findings_pb2.Result, packages: Packages, *, silent: bool)
         findings=tuple(_finding(finding, package) for finding in message.findings),
         started_at=_time(message.started_at),
         completed_at=_time(message.ended_at),
-        silent=silent,
+        silent=policy.silent,
+        policy_awaited=policy.awaited,
         inputs=tuple(
             SourceImage(i.sop_instance_uid, i.sop_class_uid, i.series_instance_uid, i.object_key)
             for i in message.inputs

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from hilum import telemetry
 from hilum.clock import Clock
-from hilum.integration.app import claim, settle
+from hilum.integration.app import claim, settle, withheld
 from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
 from hilum.integration.domain.plan import Destination
 from hilum.integration.ports import Assignment, Peer, Transactions
@@ -19,6 +19,7 @@ from hilum.integration.ports import Assignment, Peer, Transactions
 _LOG = logging.getLogger(__name__)
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.01
+_WITHHELD_WAIT = 0.1
 _OUTCOMES = metrics.get_meter("hilum").create_counter(
     "hilum.deliveries", description="attempts at delivery by destination, kind and outcome"
 )
@@ -101,7 +102,9 @@ class Dispatcher:
         due = await self._transactions.transact(lambda state: state.next_at(destination))
         wait = _LONGEST_WAIT
         if due is not None:
-            wait = min(max((due - self._clock.now()).total_seconds(), _SHORTEST_WAIT), _LONGEST_WAIT)
+            now = self._clock.now()
+            shortest = _WITHHELD_WAIT if withheld(now, self._fresh_at()) else _SHORTEST_WAIT
+            wait = min(max((due - now).total_seconds(), shortest), _LONGEST_WAIT)
         try:
             async with asyncio.timeout(wait):
                 await self._news.wait()

@@ -74,14 +74,19 @@ class Ehr:
         return record, Landed((Proof("http_status", "200"), *map(_proof, written)))
 
     async def _patient(self, patient: Patient) -> str | None:
-        """The server's reference of exactly one patient; None where there is none and the site lets us create it."""
+        """The server's reference of exactly one patient; None where there is none and the site lets us create it.
+
+        Every identifier is asked for: two that lead to two patients tell that one of them is wrong.
+        """
         tokens = self._site.patient_tokens(patient)
+        known: set[str] = set()
         for system, value in tokens:
             found = await self._client.search("Patient", {"identifier": token(system, value)}, limit=2)
-            if len(found) > 1:
-                raise _PatientHeld(PATIENT_AMBIGUOUS)
-            if found:
-                return f"Patient/{found[0]['id']}"
+            known |= {str(one["id"]) for one in found}
+        if len(known) > 1:
+            raise _PatientHeld(PATIENT_AMBIGUOUS)
+        if known:
+            return f"Patient/{known.pop()}"
         if self._creates_patients and tokens:
             return None
         raise _PatientHeld(PATIENT_UNKNOWN)

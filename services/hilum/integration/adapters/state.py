@@ -13,10 +13,10 @@ from hilum.contracts import topics
 from hilum.contracts.cases.v1 import cases_pb2
 from hilum.contracts.findings.v1 import findings_pb2
 from hilum.contracts.policies.v1 import policies_pb2
-from hilum.errors import Fault
+from hilum.errors import Fault, Rejected
 from hilum.eventlog.port import event_of
 from hilum.ids import event_id
-from hilum.integration.adapters.contracts import Packages, case_of, message_of, result_of
+from hilum.integration.adapters.contracts import Packages, PolicySeen, case_of, message_of, result_of
 from hilum.integration.adapters.tables import CASES, DELIVERIES, POLICIES, RESULTS
 from hilum.integration.domain.attempt import CLAIMED_FOR, HELD, HELD_BY_PEER, PLANNED, DeliveryRecord, Proof
 from hilum.integration.domain.case import CaseState
@@ -50,17 +50,15 @@ class SqlState:
         return True
 
     def put_policy(self, message: policies_pb2.Policy) -> None:
-        """Keep a policy of a higher revision than the known one; revisions only rise."""
-        where = (POLICIES.c.algorithm == message.algorithm) & (POLICIES.c.version == message.algorithm_version)
-        known = self._connection.execute(sa.select(POLICIES.c.revision).where(where)).scalar_one_or_none()
-        if known is not None and known >= message.revision:
+        """Keep every revision: a result is bound by the one that its task was made under, and by the newest."""
+        where = (POLICIES.c.algorithm == message.algorithm) & (POLICIES.c.revision == message.revision)
+        if self._connection.execute(sa.select(POLICIES.c.revision).where(where)).first() is not None:
             return
-        self._connection.execute(POLICIES.delete().where(where))
         self._connection.execute(
             POLICIES.insert().values(
                 algorithm=message.algorithm,
-                version=message.algorithm_version,
                 revision=message.revision,
+                version=message.algorithm_version,
                 state=message.state,
             )
         )
@@ -154,21 +152,31 @@ class SqlState:
         known = []
         for row in rows:
             # A package that was changed since leaves nothing that could still be rendered as it was meant.
-            with suppress(Fault):
+            with suppress(Fault, Rejected):
                 result = self._domain(findings_pb2.Result.FromString(row.result))
                 known.append(KnownResult(result, json.loads(row.headers)))
         return known
 
     def _domain(self, message: findings_pb2.Result) -> AlgorithmResult:
-        return result_of(message, self._packages, silent=self._silent(message))
+        return result_of(message, self._packages, self._policy(message))
 
-    def _silent(self, message: findings_pb2.Result) -> bool:
-        """What the site file or the newest policy keeps from being sent; the stricter wins."""
+    def _policy(self, message: findings_pb2.Result) -> PolicySeen:
+        """The strictest of the site file, the policy of the task, and the newest of its version.
+
+        Revisions rise over all versions of a name, so that a higher one means that the task's own was read before.
+        """
         if message.algorithm in self._silenced:
-            return True
-        where = (POLICIES.c.algorithm == message.algorithm) & (POLICIES.c.version == message.algorithm_version)
-        state = self._connection.execute(sa.select(POLICIES.c.state).where(where)).scalar()
-        return state in ("silent", "off")
+            return PolicySeen(silent=True, awaited=False)
+        rows = self._connection.execute(
+            sa.select(POLICIES.c.revision, POLICIES.c.version, POLICIES.c.state)
+            .where(POLICIES.c.algorithm == message.algorithm)
+            .order_by(POLICIES.c.revision)
+        ).all()
+        if message.policy_revision > max((row.revision for row in rows), default=0):
+            return PolicySeen(silent=False, awaited=True)
+        newest = [row.state for row in rows if row.version == message.algorithm_version][-1:]
+        pinned = [row.state for row in rows if row.revision == message.policy_revision]
+        return PolicySeen(silent=any(state in ("silent", "off") for state in newest + pinned), awaited=False)
 
 
 def _waiting() -> sa.ColumnElement[bool]:

@@ -12,11 +12,11 @@ CASES = sa.Table(
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
 POLICIES = sa.Table(
-    "integration_policies",
+    "integration_policy_revisions",
     METADATA,
     sa.Column("algorithm", sa.Text, primary_key=True),
-    sa.Column("version", sa.Text, primary_key=True),
-    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, primary_key=True),
+    sa.Column("version", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
 )
 RESULTS = sa.Table(

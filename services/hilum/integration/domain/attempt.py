@@ -10,7 +10,8 @@ from hilum.integration.domain.rule import Rule
 PLANNED, LANDED, REFUSED, HELD, UNCONFIRMED = "planned", "landed", "refused", "held", "unconfirmed"
 PATIENT_UNKNOWN, PATIENT_AMBIGUOUS = "patient_unknown", "patient_ambiguous"
 HELD_BY_PEER = frozenset({PATIENT_UNKNOWN, PATIENT_AMBIGUOUS})
-CLAIMED_FOR = timedelta(days=1)  # until it is settled; after a crash, a start recovers it
+# Until it is settled; after a crash a start recovers it, however long the house stood still: no other wait comes near.
+CLAIMED_FOR = timedelta(days=36_500)
 _LONGEST_WAIT = timedelta(seconds=60)  # between two attempts of ours
 _LONGEST_WISH = timedelta(hours=1)  # that a peer may put us off for
 
@@ -99,13 +100,17 @@ class DeliveryRecord:
 
     @property
     def open(self) -> bool:
-        """Whether anything may still be sent."""
-        return self.state == PLANNED
+        """Whether anything may still be sent, now or once what holds it is gone."""
+        return self.state in (PLANNED, HELD)
 
     @property
     def raised(self) -> bool:
         """Whether the peer has, or may have, this priority."""
-        return self.state in (LANDED, UNCONFIRMED) or (self.state == PLANNED and (self.attempts > 0 or self.in_doubt))
+        return self.state in (LANDED, UNCONFIRMED) or (self.open and (self.attempts > 0 or self.in_doubt))
+
+    def claimed(self, now: datetime) -> bool:
+        """Whether it is on its way at this moment: its attempt will say what became of it."""
+        return self.next_at > now + CLAIMED_FOR / 2
 
 
 def suppressed(rule: Rule) -> str:

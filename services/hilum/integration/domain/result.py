@@ -104,7 +104,11 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class AlgorithmResult:
-    """One run of one algorithm on one content of a case; a rerun on new content has a higher ``revision``."""
+    """One run of one algorithm on one content of a case; a rerun on new content has a higher ``revision``.
+
+    ``silent``: the policy that its task was made under, or the one of now, lets nothing be sent. ``policy_awaited``:
+    the former is not known here yet, so that nothing can be said of it.
+    """
 
     result_id: str
     case_id: str
@@ -114,5 +118,6 @@ class AlgorithmResult:
     started_at: datetime
     completed_at: datetime
     silent: bool = False
+    policy_awaited: bool = False
     partial: bool = False
     inputs: tuple[SourceImage, ...] = ()

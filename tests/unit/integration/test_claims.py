@@ -1,0 +1,242 @@
+"""What the guard lets go, and when: claims, crashes, reruns and policies, on the real store with a given time."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from hilum.contracts.findings.v1.findings_pb2 import Result
+from hilum.contracts.policies.v1.policies_pb2 import Policy
+from hilum.integration.adapters.state import SqlState, SqlTransactions
+from hilum.integration.adapters.tables import METADATA
+from hilum.integration.app import apply_case, claim, plan_result, settle
+from hilum.integration.domain.attempt import DeliveryRecord, Failed, Held, Landed, Outcome, Persistence, Refused
+from hilum.integration.domain.plan import Destination, Peer
+from hilum.integration.ports import Assignment
+from hilum.packages import load_all
+from hilum.store.sql import open_sqlite
+from scenes.results import NOW
+from scenes.system import ALGORITHM, VERSION, case_message, result_message, write_package
+
+EHR, RIS = Destination("ehr", Peer.EHR), Destination("ris", Peer.RIS)
+BOTH = (EHR, RIS)
+THRICE = Persistence(3, timedelta(seconds=1))
+T = TypeVar("T")
+
+
+class Desk:
+    """Integration's use cases at a time that the test tells."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    def do(self, work: Callable[[SqlState], T]) -> T:
+        return asyncio.run(self._transactions.transact(work))  # type: ignore[arg-type]
+
+    def case(self, version: int = 1, now: datetime = NOW, **changes: Any) -> None:
+        message = case_message(version=version, **changes)
+        message.ClearField("algorithms")
+
+        def work(state: SqlState) -> None:
+            if state.put_case(message):
+                apply_case(state, message.case_id, BOTH, now)
+
+        self.do(work)
+
+    def result(self, message: Result, now: datetime = NOW) -> None:
+        def work(state: SqlState) -> None:
+            known = state.put_result(message, {})
+            if known is not None:
+                plan_result(state, known, BOTH, now)
+
+        self.do(work)
+
+    def policy(self, revision: int, state: str, version: str = VERSION) -> None:
+        message = Policy(algorithm=ALGORITHM, algorithm_version=version, state=state, revision=revision)
+        self.do(lambda tables: tables.put_policy(message))
+
+    def claimed(
+        self, destination: Destination, now: datetime = NOW, *, fresh_at: datetime | None = NOW
+    ) -> list[Assignment]:
+        return list(self.do(lambda state: claim(state, destination, now, fresh_at, 16)))
+
+    def settled(self, assignment: Assignment, outcome: Outcome, now: datetime = NOW) -> None:
+        self.do(lambda state: settle(state, [(assignment.record, outcome)], THRICE, now))
+
+    def restart(self, now: datetime) -> None:
+        asyncio.run(self._transactions.recover(now))
+
+    def rendered(self, record: DeliveryRecord) -> None:
+        self.do(lambda state: state.save(replaced(record, object_key="deliveries/x", sha256=b"x")))
+
+    def states(self, destination: Destination) -> dict[int, str]:
+        """State by revision."""
+        records = self.do(lambda state: state.of_case("case-1"))
+        return {r.delivery.revision: r.state for r in records if r.delivery.destination == destination.name}
+
+
+def replaced(record: DeliveryRecord, **changes: Any) -> DeliveryRecord:
+    return DeliveryRecord(**{**record.__dict__, **changes})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    packages = {(p.name, p.version): p for p in load_all(write_package(tmp_path / "models"))}
+    store = open_sqlite(tmp_path / "integration.db", METADATA)
+    yield Desk(SqlTransactions(store, packages, frozenset()))
+    store.close()
+
+
+def later(**span: float) -> datetime:
+    return NOW + timedelta(**span)
+
+
+def pinned(revision: int, **changes: Any) -> Result:
+    message = result_message(**changes)
+    message.policy_revision = revision
+    return message
+
+
+@pytest.mark.parametrize("fresh_at", [None, later(seconds=-31)])
+def test_nothing_is_sent_before_the_topics_were_read_nor_long_after(desk: Desk, fresh_at: datetime | None) -> None:
+    desk.case()
+    desk.result(result_message())
+    assert desk.claimed(RIS, fresh_at=fresh_at) == []
+    assert len(desk.claimed(RIS)) == 1
+
+
+def test_what_is_on_its_way_is_claimed_once(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    assert len(desk.claimed(RIS)) == 1
+    assert desk.claimed(RIS, later(hours=20), fresh_at=later(hours=20)) == []
+
+
+@pytest.mark.parametrize("away", [timedelta(minutes=1), timedelta(hours=23), timedelta(days=40)])
+def test_a_crash_leaves_nothing_claimed_however_long_the_house_stood_still(desk: Desk, away: timedelta) -> None:
+    desk.case()
+    desk.result(result_message())
+    (assignment,) = desk.claimed(EHR, later(seconds=3), fresh_at=NOW)
+    desk.rendered(assignment.record)
+    then = NOW + away
+    desk.restart(then)
+    (again,) = desk.claimed(EHR, then, fresh_at=then)
+    assert again.record.in_doubt
+
+
+def test_a_rerun_takes_the_place_of_what_waits(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    desk.result(result_message("result-2", revision=2))
+    assert desk.states(EHR) == {1: "suppressed:superseded", 2: "planned"}
+
+
+def test_a_rerun_takes_the_place_of_what_the_ehr_holds(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(EHR, later(seconds=3), fresh_at=NOW)
+    desk.settled(first, Held("patient_unknown"))
+    desk.result(result_message("result-2", revision=2))
+    assert desk.states(EHR) == {1: "suppressed:superseded", 2: "planned"}
+
+
+def test_a_rerun_takes_the_place_of_what_a_conflict_holds(desk: Desk) -> None:
+    desk.case(conflict="conflict:identity")
+    desk.result(result_message())
+    desk.result(result_message("result-2", revision=2))
+    desk.case(version=2)
+    assert desk.states(EHR) == {1: "suppressed:superseded", 2: "planned"}
+
+
+def test_an_older_run_that_comes_late_is_not_sent(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message("result-2", revision=2))
+    desk.result(result_message())
+    assert desk.states(EHR) == {1: "suppressed:superseded", 2: "planned"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Landed(()), "landed"),
+        (Refused("fhir_refused"), "refused"),
+        (Failed("fhir_busy"), "suppressed:superseded"),
+        (Failed("fhir_timeout", in_doubt=True), "unconfirmed"),
+    ],
+)
+def test_what_is_on_its_way_when_a_rerun_comes_ends_as_it_ended(desk: Desk, outcome: Outcome, state: str) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(EHR, later(seconds=3), fresh_at=NOW)
+    desk.result(result_message("result-2", revision=2), later(seconds=3))
+    desk.settled(first, outcome, later(seconds=4))
+    desk.claimed(EHR, later(seconds=10), fresh_at=later(seconds=10))
+    assert desk.states(EHR)[1] == state
+
+
+def test_a_priority_that_may_have_arrived_is_not_raised_again_by_a_rerun(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.result(result_message("result-2", revision=2), later(seconds=1))
+    desk.settled(first, Failed("ris_no_answer", in_doubt=True), later(seconds=2))
+    now = later(seconds=60)
+    assert desk.claimed(RIS, now, fresh_at=now) == []
+    assert desk.states(RIS) == {1: "unconfirmed", 2: "suppressed:already_raised"}
+
+
+def test_a_priority_in_doubt_that_is_held_counts_as_raised(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.settled(first, Failed("ris_no_answer", in_doubt=True))
+    desk.case(version=2, conflict="conflict:identity")
+    (held,) = [r for r in desk.do(lambda state: state.of_case("case-1")) if r.delivery.destination == "ris"]
+    assert (held.state, held.raised) == ("held", True)
+
+
+def test_a_conflict_does_not_touch_what_is_on_its_way(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.case(version=2, conflict="conflict:identity")
+    assert desk.states(RIS) == {1: "planned"}
+    desk.settled(first, Failed("ris_ar"), later(seconds=1))
+    now = later(seconds=10)
+    assert desk.claimed(RIS, now, fresh_at=now) == []
+    assert desk.states(RIS) == {1: "held"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now"), [("silent", "live"), ("live", "silent"), ("off", "live"), ("live", "off"), ("silent", "off")]
+)
+def test_the_stricter_of_the_task_s_policy_and_the_newest_counts(desk: Desk, then: str, now: str) -> None:
+    desk.policy(3, then)
+    desk.policy(4, now)
+    desk.case()
+    desk.result(pinned(3))
+    assert desk.states(EHR) == {1: "suppressed:algorithm_silent"}
+
+
+def test_a_policy_that_came_after_the_plan_counts_at_the_send(desk: Desk) -> None:
+    desk.policy(3, "live")
+    desk.case()
+    desk.result(pinned(3))
+    desk.policy(4, "off")
+    assert desk.claimed(EHR, later(seconds=3)) == []
+    assert desk.states(EHR) == {1: "suppressed:algorithm_silent"}
+
+
+@pytest.mark.parametrize(("state", "sent"), [("live", 1), ("silent", 0)])
+def test_a_result_waits_for_the_policy_of_its_task(desk: Desk, state: str, sent: int) -> None:
+    desk.policy(3, "live" if state == "silent" else "silent")
+    desk.case()
+    desk.result(pinned(4))
+    assert desk.claimed(EHR, later(seconds=3)) == []
+    assert desk.states(EHR) == {1: "planned"}
+    desk.policy(4, state)
+    # The newest alone decides of live; a silent one before it was another task's.
+    assert len(desk.claimed(EHR, later(seconds=5))) == sent
