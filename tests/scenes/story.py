@@ -223,6 +223,7 @@ class Story:
         proof: dict[str, str] | None = None,
         sent: bytes = b"",
         case_id: str = "case-1",
+        revision: int = 1,
     ) -> None:
         if sent:
             self.objects.put(f"deliveries/{delivery_id}", sent)
@@ -233,6 +234,7 @@ class Story:
             case_id=case_id,
             algorithm=ALGORITHM,
             algorithm_version=VERSION,
+            revision=revision,
             state=state,
             attempts=1,
             proofs=[Proof(name=name, value=value) for name, value in (proof or {}).items()],
@@ -291,16 +293,18 @@ class Story:
         raised, _ = await self.store.transact(lambda tx: watch_overdue(SqlAlarms(tx), self.now))
         return len(raised)
 
-    async def reconcile(self, receipts: list[Receipt] | None = None) -> Reconciliation:
+    async def reconcile(
+        self, receipts: list[Receipt] | None = None, destinations: tuple[str, ...] = ()
+    ) -> Reconciliation:
         heads = await self.log.heads([topic.name for topic in topics.ALL])
         places = {(place.topic, place.partition): offset for place, offset in heads.items()}
-        evidence = Evidence([ALGORITHM], places, receipts, self.now)
+        evidence = Evidence([ALGORITHM], places, receipts, self.now, destinations=destinations)
         books = await self.view(open_books)
         return reconciled(books, StoredObjects(self.objects), evidence)
 
-    async def broken(self, receipts: list[Receipt] | None = None) -> set[str]:
+    async def broken(self, receipts: list[Receipt] | None = None, destinations: tuple[str, ...] = ()) -> set[str]:
         """The names of the checks that do not hold."""
-        return {check.name for check in (await self.reconcile(receipts)).checks if not check.holds}
+        return {check.name for check in (await self.reconcile(receipts, destinations)).checks if not check.holds}
 
 
 @pytest.fixture

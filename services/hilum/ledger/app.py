@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hilum.ledger.domain import identity, reconcile
+from hilum.ledger.domain import handed_on, identity, reconcile
 from hilum.ledger.domain.checks import Check
 from hilum.ledger.domain.entry import CaseFile, Entry, entries
 from hilum.ledger.domain.facts import (
@@ -50,6 +50,7 @@ class Evidence:
 
     ``heads``: topic and partition -> the offset that the next event will take. ``settled_before``: what was heard of
     later may still be in hand somewhere and is not missed yet (None: nothing is in hand, the system stands still).
+    ``destinations``: where the site sends results now, where that is known.
     """
 
     installed: Sequence[str]
@@ -57,6 +58,7 @@ class Evidence:
     receipts: Sequence[Receipt] | None
     now: datetime
     settled_before: datetime | None = None
+    destinations: Sequence[str] = ()
 
 
 def list_entries(view: LedgerView, selection: Selection, now: datetime) -> Page:
@@ -130,7 +132,7 @@ def reconciled(books: Books, stored: Stored, evidence: Evidence) -> Reconciliati
         *reconcile.in_cases(units, stands),
         reconcile.images_stored(books.images, stands_now),
         reconcile.objects_known(books.images, found),
-        reconcile.tasks_answered(books.tasks, books.results, books.states),
+        *_handed_on(books, evidence),
         reconcile.landed_has_proof(books.deliveries),
         reconcile.caught_up(books.positions, evidence.heads),
     ]
@@ -138,6 +140,20 @@ def reconciled(books: Books, stored: Stored, evidence: Evidence) -> Reconciliati
         sent = [things_of(one, stored.rendered(one.object_key) if one.object_key else None) for one in books.deliveries]
         checks += compare(sent, evidence.receipts)
     return Reconciliation(tuple(checks), sums)
+
+
+def _handed_on(books: Books, evidence: Evidence) -> list[Check]:
+    def settled(at: datetime) -> bool:
+        return _settled(at, evidence.settled_before)
+
+    return [
+        handed_on.images_in_cases([study for study in books.studies if settled(study.last_at)], books.cases),
+        handed_on.cases_founded(
+            books.tasks, books.results, [state for state in books.states if settled(state.changed_at)]
+        ),
+        handed_on.tasks_answered(books.tasks, books.results, books.states),
+        handed_on.results_delivered(books.results, books.tasks, books.deliveries, evidence.destinations, settled),
+    ]
 
 
 def _standing(books: Books, settled_before: datetime | None) -> tuple[tuple[Unit, ...], Standing]:

@@ -276,7 +276,7 @@ async def test_a_resulted_study_without_its_result_is_named(story) -> None:
     await story.heard()
     await story.store.transact(lambda tx: tx.connection.exec_driver_sql("DELETE FROM results"))
 
-    assert await story.broken() == {"tasks_answered"}
+    assert await story.broken() == {"tasks_answered", "cases_founded"}
 
 
 async def test_a_ledger_that_has_not_read_to_the_end_says_so(story) -> None:

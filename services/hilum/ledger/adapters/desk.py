@@ -72,6 +72,7 @@ class Desk:
             receipts=receipts,
             now=now,
             settled_before=now - self._in_hand,
+            destinations=[name for name in ("ris", "ehr", "pacs") if getattr(self._platform.site, name) is not None],
         )
         books = await self._view(open_books)
         return await asyncio.to_thread(reconciled, books, stored, evidence)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hilum.ledger.domain.checks import Check, check
-from hilum.ledger.domain.facts import AlgorithmFact, DeliveryFact, ImageFact, MessageFact, ResultFact, TaskFact
+from hilum.ledger.domain.facts import DeliveryFact, ImageFact, MessageFact
 from hilum.ledger.domain.identity import AlgorithmIdentity, Standing, Unit
 
 _SUCCESS = {"0000", "0000H", "0X0000", "0"}
@@ -164,32 +164,6 @@ def is_proved(proof: Mapping[str, str]) -> bool:
         return status in _SUCCESS or status.removeprefix("0X").startswith("B")  # B000H ...: stored with a warning
     answered = proof.get("http_status", "").startswith("2") or proof.get("read_back") == "identifier"
     return bool(proof.get("fhir_reference")) and answered
-
-
-def tasks_answered(tasks: Sequence[TaskFact], results: Sequence[ResultFact], states: Iterable[AlgorithmFact]) -> Check:
-    """Every task has a result, or is one that its case still waits for or has since replaced."""
-    answered = {result.task_id for result in results}
-    known = {task.task_id for task in tasks}
-    now = {(state.case_id, state.algorithm, state.version): state for state in states}
-    left = [
-        f"task {task.task_id}"
-        for task in tasks
-        if task.task_id not in answered
-        and _must_be_answered(task, now.get((task.case_id, task.algorithm, task.version)))
-    ]
-    strays = [f"result {result.result_id}" for result in results if result.task_id not in known]
-    return check(
-        "tasks_answered",
-        [*left, *strays],
-        f"{len(tasks)} tasks, {len(answered)} answered, the rest awaited or replaced",
-        "tasks or results without their other half",
-    )
-
-
-def _must_be_answered(task: TaskFact, state: AlgorithmFact | None) -> bool:
-    if state is None:
-        return True
-    return state.disposition == "resulted" and state.revision <= task.revision
 
 
 def caught_up(positions: Mapping[tuple[str, int], int], heads: Mapping[tuple[str, int], int]) -> Check:
