@@ -72,6 +72,7 @@ def _exchange(association: Association, request: Request) -> Answer:
         rejected = (answer.result, answer.result_source, answer.diagnostic) if association.is_rejected else None
         return Answer(None, rejected=rejected)
     association._reactor_checkpoint.clear()
+    time.sleep(0.02)  # until the library's reactor, which would take the answer for itself, has seen it
     while not association._is_paused:
         time.sleep(0.001)
     store = C_STORE()

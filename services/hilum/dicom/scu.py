@@ -1,6 +1,7 @@
 """A storage and verification SCU (PS3.4 A and B). Its calls block: run them in a worker thread."""
 
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hilum.dicom.status import Category, category_of, error_of
 from hilum.errors import HilumError, Rejected, Unavailable
 
 _VERIFICATION = "1.2.840.10008.1.1"
+_PARKING_SECONDS = 5.0
 _CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd numbers to 255)
 
 
@@ -132,11 +134,43 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
         raise Unavailable("connection_failed", "the peer could not be reached")
     if not association.is_established:
         raise _refusal(association)
+    parked = _Parked.of(association)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+        parked.wake()
+
+
+class _Parked(threading.Event):
+    """What the reactor of an association waits at, for as long as we hold it.
+
+    The library pauses its reactor for each message and lets it run in between; a message that follows at once finds
+    the reactor between "told to pause" and "paused", where it takes the answer for a stray request and drops it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived = threading.Event()
+
+    @classmethod
+    def of(cls, association: Association) -> "_Parked":
+        """Put the reactor to rest. From here on whoever sends sees for himself whether the association stands."""
+        parked = cls()
+        association._reactor_checkpoint = parked  # noqa: SLF001
+        parked._arrived.wait(_PARKING_SECONDS)
+        return parked
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._arrived.set()
+        return super().wait(timeout)
+
+    def set(self) -> None:
+        """The library's wish to go on, after each message: not granted."""
+
+    def wake(self) -> None:
+        super().set()
 
 
 def _refusal(association: Association) -> HilumError:
@@ -153,7 +187,7 @@ def _refusal(association: Association) -> HilumError:
 
 def _store_one(association: Association, instance: Dataset) -> StoreOutcome:
     uid = str(instance.SOPInstanceUID)
-    if not association.is_established:
+    if not association.is_established or association.acse.is_aborted() or not association.dul.is_alive():
         return _no_answer(uid)
     sop_class_uid, transfer_syntax_uid = _syntaxes(instance)
     if not any(

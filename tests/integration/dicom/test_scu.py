@@ -60,7 +60,8 @@ def test_more_contexts_than_one_association_carries_are_sent_on_several(storescp
     syntaxes = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
     pairs = list(product(classes, syntaxes))
     sent = [chest(number, SOPClassUID=uid, syntax=syntax) for number, (uid, syntax) in enumerate(pairs, 1)]
-    assert [outcome.stored for outcome in store(peer(storescp.port), sent)] == [True] * 135
+    outcomes = store(peer(storescp.port), sent)
+    assert [outcome.stored for outcome in outcomes] == [True] * 135
 
 
 def test_a_peer_that_rejects_the_association_for_good_says_so(start_storescp: Callable[..., StoreScp]) -> None:
