@@ -30,13 +30,14 @@ class AcknowledgementConfig:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """An answer as read: MSA-1, MSA-2, and table 0357 conditions of its ERR segments."""
+    """An answer as read: MSA-1, MSA-2, table 0357 conditions of its ERR segments, and ORC-1 of an order response."""
 
     code: str
     message_control_id: str
     conditions: tuple[str, ...]
     text: str
     message_type: str
+    order_controls: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -102,7 +103,8 @@ def read_acknowledgement(raw: bytes, default_charset: str = "UNICODE UTF-8") -> 
         raise Rejected("acknowledgement_incomplete", "the acknowledgement lacks its code or the control ID it answers")
     conditions = [value for value in (message.all("ERR-3.1") or message.all("ERR-1.4.1")) if value in CONDITIONS]
     text = message.get("ERR-8") or message.get("MSA-3")
-    return Acknowledgement(code, answered, tuple(conditions), text, kind)
+    controls = tuple(group.get("ORC-1") for group in message.groups(("ORC",)))
+    return Acknowledgement(code, answered, tuple(conditions), text, kind, controls)
 
 
 def _error_segment(outcome: Outcome, delimiters: Delimiters, version: tuple[int, ...]) -> list[str]:

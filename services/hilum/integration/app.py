@@ -124,6 +124,9 @@ def claim(
             state.save(replace(record, next_at=now + _AGAIN))
             continue
         seen = replace(record, case_version=case.version)
+        if record.case_version != case.version and not record.reached:
+            # Nobody has seen it yet: an order sent back as it was would undo what came since.
+            seen = replace(seen, sha256=b"", object_key="")
         if standing is not Standing.DUE:
             _publish(state, stopped(seen, standing, rule), now)
             continue

@@ -223,6 +223,21 @@ def test_the_capture_says_what_it_is() -> None:
     assert content.ContributingEquipmentSequence[0].PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
 
 
+@pytest.mark.parametrize("said", ["YES", "NO", None])
+def test_what_is_burned_into_the_source_is_burned_into_the_picture(said: str | None) -> None:
+    changes = {} if said is None else {"BurnedInAnnotation": said}
+    assert capture(image=make_image(**changes))[1].BurnedInAnnotation == (said or "NO")
+
+
+@pytest.mark.parametrize(("stated", "kept"), [(["R", "F"], ["R", "F"]), (None, None), (["L", ""], None)])
+def test_a_side_that_the_source_does_not_state_is_not_invented(
+    stated: list[str] | None, kept: list[str] | None, tmp_path: Path
+) -> None:
+    data, content = capture(image=make_image(PatientOrientation=stated))
+    assert (list(content.PatientOrientation) if content.PatientOrientation else None) == kept
+    assert faults(data, tmp_path) == []
+
+
 def test_nothing_is_drawn_without_a_place() -> None:
     with pytest.raises(Fault, match="no_image_marked"):
         capture(make_result(make_absent()))

@@ -152,3 +152,9 @@ def test_an_order_response_is_an_acknowledgement_too() -> None:
 def test_what_is_no_acknowledgement_is_rejected(raw: bytes, code: str) -> None:
     with pytest.raises(Rejected, match=code):
         read_acknowledgement(raw)
+
+
+def test_an_order_response_says_what_the_receiver_could_not_do() -> None:
+    raw = b"MSH|^~\\&|RIS||HILUM||20260302||ORR^O02|1|P|2.5.1\rMSA|AA|77\rPID|1\rORC|UX|P1|F1\rORC|OK|P2|F2\r"
+    assert read_acknowledgement(raw).order_controls == ("UX", "OK")
+    assert read_acknowledgement(acknowledge(header(), ACCEPTED, AT, CONFIG)).order_controls == ()

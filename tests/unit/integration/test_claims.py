@@ -240,3 +240,33 @@ def test_a_result_waits_for_the_policy_of_its_task(desk: Desk, state: str, sent:
     desk.policy(4, state)
     # The newest alone decides of live; a silent one before it was another task's.
     assert len(desk.claimed(EHR, later(seconds=5))) == sent
+
+
+def test_a_document_that_nobody_saw_is_made_again_of_the_case_as_it_is_now(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.rendered(first.record)
+    sent = replaced(first.record, object_key="deliveries/x", sha256=b"x")
+    desk.settled(Assignment(sent, first.result, first.case), Failed("ris_unreachable", reached=False))
+    now = later(seconds=5)
+    (again,) = desk.claimed(RIS, now, fresh_at=now)
+    assert again.record.object_key == "deliveries/x"
+    desk.settled(again, Failed("ris_unreachable", reached=False), now)
+    desk.case(version=2)
+    now = later(seconds=15)
+    (changed,) = desk.claimed(RIS, now, fresh_at=now)
+    assert (changed.record.object_key, changed.record.case_version) == ("", 2)
+
+
+@pytest.mark.parametrize("outcome", [Failed("ris_ar"), Failed("ris_no_answer", in_doubt=True)])
+def test_a_document_that_the_peer_may_have_seen_stays_as_it_is(desk: Desk, outcome: Failed) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    sent = replaced(first.record, object_key="deliveries/x", sha256=b"x")
+    desk.settled(Assignment(sent, first.result, first.case), outcome)
+    desk.case(version=2)
+    now = later(seconds=5)
+    (again,) = desk.claimed(RIS, now, fresh_at=now)
+    assert again.record.object_key == "deliveries/x"

@@ -32,7 +32,8 @@ async def test_a_task_that_was_never_given(story) -> None:
 async def test_the_task_of_a_rerun_that_was_never_given(story) -> None:
     await story.resulted_case()
     await story.heard()
-    await lose(story, "UPDATE case_algorithms SET disposition = 'tasked', revision = 2, result_id = '', due_at = 4000000000000000")
+    rerun = "disposition = 'tasked', revision = 2, result_id = '', due_at = 4000000000000000"
+    await lose(story, f"UPDATE case_algorithms SET {rerun}")
     assert await story.broken() == {"cases_founded"}
 
 

@@ -14,6 +14,9 @@ from hilum.integration.domain.intended_use import statable
 from hilum.integration.domain.plan import Strategy
 from hilum.integration.ports import Assignment
 
+# Table 0119: an order response may accept the message and yet be unable to do what the order asks.
+_UNABLE = frozenset({"UA", "UC", "UD", "UF", "UH", "UM", "UR", "UX"})
+
 
 @dataclass(frozen=True)
 class RisLink:
@@ -75,6 +78,9 @@ def _outcome(sent: str, acknowledgement: Acknowledgement) -> Outcome:
         Proof("acknowledgement_code", code),
         *(Proof("error_condition", condition) for condition in acknowledgement.conditions),
     )
+    unable = next((control for control in acknowledgement.order_controls if control in _UNABLE), "")
+    if code in ("AA", "CA") and unable:
+        return Refused(f"ris_{unable.lower()}", (*proofs, Proof("order_control", unable)))
     if code in ("AA", "CA"):
         return Landed(proofs)
     if code in ("AE", "CR"):

@@ -77,8 +77,10 @@ def render_secondary_capture(
     image.DateOfSecondaryCapture = DA(captured.date())
     image.TimeOfSecondaryCapture = TM(captured.time().replace(microsecond=0))
     image.Laterality = source.get("Laterality", "")
-    image.BurnedInAnnotation = "NO"
-    image.RecognizableVisualFeatures = "NO"
+    image.BurnedInAnnotation = _yes_or_no(source, "BurnedInAnnotation")
+    image.RecognizableVisualFeatures = _yes_or_no(source, "RecognizableVisualFeatures")
+    if not _known_orientation(source):
+        image.PatientOrientation = []  # Type 2C: empty where unknown, for a wrong side is worse than none
     image.LossyImageCompression = source.get("LossyImageCompression", "00")
     image.DerivationDescription = f"Overlay of {algorithm.name} {algorithm.version}"
     image.ContributingEquipmentSequence = [contributing_equipment(algorithm)]
@@ -96,10 +98,21 @@ def _label(finding: Finding) -> str:
 
 
 def _orientation(source: Dataset) -> tuple[str, str]:
-    """The source's patient orientation: the picture is neither turned nor mirrored."""
+    """The source's patient orientation: the picture is neither turned nor mirrored. The library takes none for none."""
+    if not _known_orientation(source):
+        return ("L", "F")
+    row, column = source.PatientOrientation
+    return (str(row), str(column))
+
+
+def _known_orientation(source: Dataset) -> bool:
     values = source.get("PatientOrientation") or []
-    known = len(values) == 2 and all(values)
-    return (str(values[0]), str(values[1])) if known else ("L", "F")
+    return len(values) == 2 and all(values)
+
+
+def _yes_or_no(source: Dataset, keyword: str) -> str:
+    """What the picture shows of the source it shows too: YES stays YES."""
+    return "YES" if str(source.get(keyword, "")).strip().upper() == "YES" else "NO"
 
 
 def _reference(source: Dataset) -> Dataset:

@@ -106,7 +106,12 @@ class DeliveryRecord:
     @property
     def raised(self) -> bool:
         """Whether the peer has, or may have, this priority."""
-        return self.state in (LANDED, UNCONFIRMED) or (self.open and (self.attempts > 0 or self.in_doubt))
+        return self.state in (LANDED, UNCONFIRMED) or (self.open and self.reached)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the peer has seen, or may have seen, its document: from then on it stays as it is."""
+        return self.attempts > 0 or self.in_doubt
 
     def claimed(self, now: datetime) -> bool:
         """Whether it is on its way at this moment: its attempt will say what became of it."""
