@@ -38,7 +38,10 @@ def start_storescp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
             keep = ("-v", "-aet", ae_title, "+B", "-od", str(scp.folder), "-pm", "+xa")
             arguments = [program, *keep, *options, str(port)]
             process = stack.enter_context(running(arguments, scp.log, environment={"TCP_NODELAY": "1"}))
-            wait_for_port(port, lambda: process.poll() is None)
+            try:
+                wait_for_port(port, lambda: process.poll() is None)
+            except RuntimeError as error:
+                raise RuntimeError(f"storescp ({process.poll()}): {scp.log.read_text()[-2000:]}") from error
             return scp
 
         yield start
