@@ -18,7 +18,8 @@ from hilum.dicom.status import Category, category_of, error_of
 from hilum.errors import HilumError, Rejected, Unavailable
 
 _VERIFICATION = "1.2.840.10008.1.1"
-_PARKING_SECONDS = 5.0
+_RESTING_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 _CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd numbers to 255)
 
 
@@ -134,43 +135,43 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
         raise Unavailable("connection_failed", "the peer could not be reached")
     if not association.is_established:
         raise _refusal(association)
-    parked = _Parked.of(association)
+    rest_reactor(association)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
-        parked.wake()
 
 
-class _Parked(threading.Event):
-    """What the reactor of an association waits at, for as long as we hold it.
+class RestingReactor(threading.Event):
+    """What the reactor of an association waits at until the association has ended; see `rest_reactor`."""
 
-    The library pauses its reactor for each message and lets it run in between; a message that follows at once finds
-    the reactor between "told to pause" and "paused", where it takes the answer for a stray request and drops it.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, association: Association) -> None:
         super().__init__()
-        self._arrived = threading.Event()
-
-    @classmethod
-    def of(cls, association: Association) -> "_Parked":
-        """Put the reactor to rest. From here on whoever sends sees for himself whether the association stands."""
-        parked = cls()
-        association._reactor_checkpoint = parked  # noqa: SLF001
-        parked._arrived.wait(_PARKING_SECONDS)
-        return parked
+        self._association = association
+        self.reached = threading.Event()
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._arrived.set()
-        return super().wait(timeout)
+        self.reached.set()
+        association = self._association
+        while association.is_established and association.dul.is_alive():
+            super().wait(_LOOK_SECONDS if timeout is None else timeout)
+        return True
 
     def set(self) -> None:
         """The library's wish to go on, after each message: not granted."""
 
-    def wake(self) -> None:
-        super().set()
+
+def rest_reactor(association: Association) -> None:
+    """Let the library's reactor rest while a requestor sends; it goes on by itself when the association has ended.
+
+    The library pauses the reactor for each message and lets it run in between; a message that follows at once finds
+    it between "told to pause" and "paused", where it takes the answer for a stray request and drops it. While it
+    rests, a sender must see for himself whether the association stands.
+    """
+    resting = RestingReactor(association)
+    association._reactor_checkpoint = resting  # noqa: SLF001
+    resting.reached.wait(_RESTING_SECONDS)
 
 
 def _refusal(association: Association) -> HilumError:
