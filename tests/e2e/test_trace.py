@@ -71,7 +71,7 @@ async def _run(collector: Collector, examinations: list[Examination], folder: Pa
 
 def _whole(collector: Collector) -> list[list[Span]]:
     """The traces that hold a delivery to the RIS."""
-    return [spans for spans in collector.traces().values() if any(span.name.endswith(" ris") for span in spans)]
+    return [spans for spans in collector.traces().values() if any(span.name == "deliver priority" for span in spans)]
 
 
 def test_each_priority_belongs_to_one_trace_through_every_service(collector: Collector) -> None:
