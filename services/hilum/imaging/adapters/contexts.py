@@ -14,7 +14,9 @@ from pynetdicom.sop_class import uid_to_service_class
 
 VERIFICATION = "1.2.840.10008.1.1"
 _ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
-TRANSFER_SYNTAXES = frozenset({*map(str, ALL_TRANSFER_SYNTAXES), _ENCAPSULATED_UNCOMPRESSED})
+# JPIP data sets refer to pixels that stay with their sender.
+_JPIP = frozenset(f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("94", "95", "204", "205"))
+TRANSFER_SYNTAXES = frozenset({*map(str, ALL_TRANSFER_SYNTAXES), _ENCAPSULATED_UNCOMPRESSED}) - _JPIP
 # Retired, or not in pynetdicom's list, and still in archives (PS3.6 A).
 _FURTHER = (
     "1.2.840.10008.5.1.1.29",
