@@ -98,7 +98,10 @@ class CaseBook(Protocol):
         """Look at the case again, but not before ``until``."""
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[str, Mapping[str, str]]]:
-        """Cases whose time has come, with the cause; the longest waiting first."""
+        """Cases whose time has come, with the cause; the youngest case first.
+
+        A new policy makes every case due: today's studies must not stand behind last year's.
+        """
 
     def next_look(self) -> datetime | None: ...
 

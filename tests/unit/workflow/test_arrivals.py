@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from hilum.store.sql import SqlStore, open_sqlite
@@ -160,8 +160,9 @@ def stories(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int], list[floa
 
 
 @settings(
-    max_examples=int(os.environ.get("HILUM_EXAMPLES", "80")),
+    max_examples=int(os.environ.get("HILUM_EXAMPLES", "60")),
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(stories())

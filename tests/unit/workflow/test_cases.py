@@ -189,6 +189,27 @@ def test_a_version_that_was_replaced_in_flight_still_ends_with_its_result(store:
         }
 
 
+def test_a_version_that_comes_into_force_later_runs_what_is_still_of_use_and_no_history(store: SqlStore) -> None:
+    newer = replace(DETECTOR, version="2.0.0", package_digest="e" * 64)
+    for hours, versions in ((11, {"1.0.0", "2.0.0"}), (13, {"1.0.0"})):
+        with hospital(store, algorithms=[DETECTOR]) as here:
+            here.installed[("detector", "2.0.0")] = newer
+            ready(here)
+            here.wait(hours=hours)
+            here.set_policy(newer)
+            here.decide()
+            assert {task.algorithm_version for task in here.tasks} == versions
+
+
+def test_a_young_case_is_decided_before_the_old_ones_that_a_policy_made_due(here: Hospital) -> None:
+    here.hear(order("old", accession="A1"))
+    here.wait(hours=1)
+    here.hear(order("young", accession="A2"))
+    here.set_policy(DETECTOR, "off")
+    (first, _), (second, _) = here._book().due(here.now, 10)
+    assert here._book().row(first).opened_at > here._book().row(second).opened_at
+
+
 @pytest.mark.parametrize(
     ("told", "status"),
     [

@@ -98,7 +98,7 @@ class SqlCaseBook(SqlFacts):
         rows = self._connection.execute(
             sa.select(CASES.c.case_id, CASES.c.cause)
             .where(CASES.c.look_us <= microseconds(now))
-            .order_by(CASES.c.look_us)
+            .order_by(CASES.c.opened_us.desc())
             .limit(limit)
         ).all()
         return [(row.case_id, json.loads(row.cause)) for row in rows]

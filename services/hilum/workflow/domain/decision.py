@@ -46,6 +46,8 @@ def decide(
     view = _View(facts, orders, found, disagreement, cancelled, study_time, rules, now)
     for algorithm in algorithms:
         before = previous.algorithm(algorithm.name, algorithm.version) if previous else None
+        if before is None and completed_at is not None and now >= completed_at + algorithm.useful_for:
+            continue  # it came into force when the study was long done: history is not run again
         state, task = view.decide(algorithm, before)
         if before is not None and replace(state, changed_at=before.changed_at) == before:
             state = before
