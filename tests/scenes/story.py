@@ -29,7 +29,15 @@ from hilum.ledger.adapters.projection import Projection
 from hilum.ledger.adapters.stored import StoredObjects
 from hilum.ledger.adapters.tables import METADATA
 from hilum.ledger.adapters.view import GROUP, SqlView
-from hilum.ledger.app import Evidence, Reconciliation, list_entries, open_books, reconciled, watch_overdue
+from hilum.ledger.app import (
+    Evidence,
+    Reconciliation,
+    list_entries,
+    open_books,
+    reconciled,
+    watch_deliveries,
+    watch_overdue,
+)
 from hilum.ledger.domain.entry import Entry
 from hilum.ledger.domain.receipts import Receipt
 from hilum.ledger.ports import Selection
@@ -224,6 +232,7 @@ class Story:
         sent: bytes = b"",
         case_id: str = "case-1",
         revision: int = 1,
+        reason: str = "",
     ) -> None:
         if sent:
             self.objects.put(f"deliveries/{delivery_id}", sent)
@@ -236,6 +245,7 @@ class Story:
             algorithm_version=VERSION,
             revision=revision,
             state=state,
+            reason=reason,
             attempts=1,
             proofs=[Proof(name=name, value=value) for name, value in (proof or {}).items()],
             sha256=hashlib.sha256(sent).digest(),
@@ -292,6 +302,10 @@ class Story:
     async def watch(self) -> int:
         raised, _ = await self.store.transact(lambda tx: watch_overdue(SqlAlarms(tx), self.now))
         return len(raised)
+
+    async def watch_deliveries(self, patience: timedelta) -> list[str]:
+        raised = await self.store.transact(lambda tx: watch_deliveries(SqlAlarms(tx), self.now, patience))
+        return [delivery.delivery_id for delivery in raised]
 
     async def reconcile(
         self, receipts: list[Receipt] | None = None, destinations: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.ledger.domain import handed_on, identity, reconcile
 from hilum.ledger.domain.checks import Check
@@ -180,3 +180,11 @@ def watch_overdue(alarms: Alarms, now: datetime) -> tuple[list[AlgorithmFact], i
     for state in raised:
         alarms.raise_overdue(state, now)
     return raised, len(settled)
+
+
+def watch_deliveries(alarms: Alarms, now: datetime, patience: timedelta) -> list[DeliveryFact]:
+    """Raise an alarm for each delivery that has waited longer than ``patience`` for its peer, or for a person."""
+    raised = list(alarms.stuck(now - patience))
+    for delivery in raised:
+        alarms.raise_stuck(delivery, now)
+    return raised

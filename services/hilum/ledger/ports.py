@@ -58,7 +58,7 @@ class LedgerView(Protocol):
     def deliveries(self) -> Sequence[DeliveryFact]: ...
 
     def open_alarms(self) -> set[tuple[str, str]]:
-        """Case and algorithm of each alarm that stands."""
+        """Case and algorithm of each alarm for overdue work that stands."""
 
     def alarms(self) -> Sequence[AlarmFact]:
         """Those that stand, oldest first."""
@@ -87,6 +87,11 @@ class Alarms(Protocol):
     def raise_overdue(self, state: AlgorithmFact, now: datetime) -> None: ...
 
     def clear_overdue(self, case_id: str, algorithm: str, now: datetime) -> None: ...
+
+    def stuck(self, unchanged_since: datetime) -> Sequence[DeliveryFact]:
+        """Neither sent nor given up, unchanged for so long, and without a standing alarm."""
+
+    def raise_stuck(self, delivery: DeliveryFact, now: datetime) -> None: ...
 
 
 class Stored(Protocol):

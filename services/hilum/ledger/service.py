@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
@@ -17,7 +18,7 @@ from hilum.ledger.adapters.grpc_server import LedgerServer
 from hilum.ledger.adapters.projection import Projection
 from hilum.ledger.adapters.tables import METADATA
 from hilum.ledger.adapters.view import GROUP
-from hilum.ledger.app import watch_overdue
+from hilum.ledger.app import watch_deliveries, watch_overdue
 from hilum.ledger.settings import Settings
 from hilum.store.relay import relay
 from hilum.store.sql import SqlStore, SqlTransaction
@@ -27,6 +28,9 @@ _LOG = logging.getLogger(__name__)
 _READY_POLL_SECONDS = 0.05
 _ALARMS = metrics.get_meter("hilum").create_counter(
     "hilum.ledger.overdue_alarms", description="alarms raised for work in progress past its time"
+)
+_UNDELIVERED = metrics.get_meter("hilum").create_counter(
+    "hilum.ledger.undelivered_alarms", description="alarms raised for deliveries that nobody takes"
 )
 
 
@@ -76,12 +80,18 @@ class LedgerService:
         return {topic: traced(topic) for topic in keep}
 
     async def _watch(self, store: SqlStore) -> None:
-        clock = self._platform.clock
+        clock, patience = self._platform.clock, timedelta(seconds=self._settings.undelivered_seconds)
         while True:
             now = clock.now()
             raised, cleared = await store.transact(
                 lambda transaction: watch_overdue(SqlAlarms(transaction), now)  # noqa: B023 - awaited in this turn
             )
+            stuck = await store.transact(
+                lambda transaction: watch_deliveries(SqlAlarms(transaction), now, patience)  # noqa: B023 - as above
+            )
+            for delivery in stuck:
+                _LOG.warning("undelivered: %s to %s: %s", delivery.kind, delivery.destination, delivery.reason)
+                _UNDELIVERED.add(1, {"destination": delivery.destination, "kind": delivery.kind})
             for state in raised:
                 _LOG.warning("overdue: case %s, %s is %s", state.case_id, state.algorithm, state.disposition)
                 _ALARMS.add(1, {"algorithm": state.algorithm})

@@ -15,5 +15,7 @@ class Settings(BaseSettings):
     """How often overdue work is looked for."""
     in_hand_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
     """A running system may still have in hand what was heard of so recently: `reconcile` does not miss it yet."""
+    undelivered_seconds: Annotated[float, Field(gt=0, le=604_800)] = 600.0
+    """A delivery that is neither sent nor given up for so long raises an alarm."""
     own_applications: frozenset[str] = frozenset({"HILUM"})
     """MSH-3 of the messages that we send ourselves."""

@@ -1,7 +1,8 @@
-"""`hilum.ledger.ports.Alarms` on the tables, inside one transaction."""
+"""`hilum.ledger.ports.Alarms` on the tables, inside one transaction; alarms of deliveries as their events tell."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,11 +11,14 @@ from hilum.ledger.adapters import reading, tables
 from hilum.ledger.adapters.encoding import micros
 from hilum.ledger.adapters.rows import put
 from hilum.ledger.domain.entry import TOLERANCE
-from hilum.ledger.domain.facts import AlgorithmFact
+from hilum.ledger.domain.facts import AlgorithmFact, DeliveryFact
 from hilum.store.sql import SqlTransaction
 
 _KIND = "overdue"
 _OPEN = ("waiting", "tasked")
+_UNDELIVERED = "undelivered"
+_UNSENT = ("planned", "held")
+_FAILED = ("refused", "unconfirmed")
 
 
 class SqlAlarms:
@@ -64,6 +68,29 @@ class SqlAlarms:
             cleared_at=None,
         )
 
+    def stuck(self, unchanged_since: datetime) -> Sequence[DeliveryFact]:
+        deliveries, alarms = tables.DELIVERIES.c, tables.ALARMS.c
+        connection = self._transaction.connection
+        standing = set(
+            connection.execute(
+                sa.select(alarms.alarm_id).where(alarms.kind == _UNDELIVERED, alarms.cleared_at.is_(None))
+            ).scalars()
+        )
+        rows = connection.execute(
+            sa.select(tables.DELIVERIES).where(deliveries.state.in_(_UNSENT), deliveries.at <= micros(unchanged_since))
+        )
+        return [reading.delivery(row, ()) for row in rows if _alarm_id(row.delivery_id) not in standing]
+
+    def raise_stuck(self, delivery: DeliveryFact, now: datetime) -> None:
+        raise_undelivered(
+            self._transaction,
+            delivery_id=delivery.delivery_id,
+            case_id=delivery.case_id,
+            algorithm=delivery.algorithm,
+            detail=_told(delivery.destination, delivery.kind, delivery.state, delivery.reason),
+            raised_at=micros(now),
+        )
+
     def clear_overdue(self, case_id: str, algorithm: str, now: datetime) -> None:
         alarms = tables.ALARMS.c
         self._transaction.connection.execute(
@@ -72,3 +99,47 @@ class SqlAlarms:
             .where(alarms.cleared_at.is_(None))
             .values(cleared_at=micros(now))
         )
+
+
+def watch_delivery(transaction: SqlTransaction, told: dict[str, Any]) -> None:
+    """A delivery changed: what the peer has not taken needs a person at once; any other change ends the alarm."""
+    if told["state"] in _FAILED:
+        raise_undelivered(
+            transaction,
+            delivery_id=told["delivery_id"],
+            case_id=told["case_id"],
+            algorithm=told["algorithm"],
+            detail=_told(told["destination"], told["kind"], told["state"], told["reason"]),
+            raised_at=told["at"],
+        )
+        return
+    alarms = tables.ALARMS.c
+    transaction.connection.execute(
+        tables.ALARMS.update()
+        .where(alarms.alarm_id == _alarm_id(told["delivery_id"]), alarms.cleared_at.is_(None))
+        .values(cleared_at=told["at"])
+    )
+
+
+def raise_undelivered(
+    transaction: SqlTransaction, *, delivery_id: str, case_id: str, algorithm: str, detail: str, raised_at: int
+) -> None:
+    put(
+        transaction,
+        tables.ALARMS,
+        alarm_id=_alarm_id(delivery_id),
+        kind=_UNDELIVERED,
+        case_id=case_id,
+        algorithm=algorithm,
+        detail=detail,
+        raised_at=raised_at,
+        cleared_at=None,
+    )
+
+
+def _alarm_id(delivery_id: str) -> str:
+    return derived_id("alarm", _UNDELIVERED, delivery_id)
+
+
+def _told(destination: str, kind: str, state: str, reason: str) -> str:
+    return f"{kind} to {destination} is {state}" + (f": {reason}" if reason else "")

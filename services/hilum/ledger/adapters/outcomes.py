@@ -13,6 +13,7 @@ from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.contracts.tasks.v1.tasks_pb2 import Task
 from hilum.eventlog.port import Record
 from hilum.ledger.adapters import tables
+from hilum.ledger.adapters.alarms import watch_delivery
 from hilum.ledger.adapters.encoding import dump_keys, keys_of, micros, micros_of, patient_id
 from hilum.ledger.adapters.rows import put, read
 from hilum.ledger.domain.worklist import rank
@@ -149,25 +150,25 @@ def keep_delivery(transaction: SqlTransaction, record: Record) -> None:
     ).scalar()
     if known is not None and known > told:
         return
-    put(
-        transaction,
-        tables.DELIVERIES,
-        delivery_id=delivery.delivery_id,
-        destination=delivery.destination,
-        kind=delivery.kind,
-        case_id=delivery.case_id,
-        algorithm=delivery.algorithm,
-        version=delivery.algorithm_version,
-        revision=delivery.revision,
-        state=delivery.state,
-        reason=delivery.reason,
-        attempts=delivery.attempts,
-        at=told,
-        proof=json.dumps({proof.name: proof.value for proof in delivery.proofs}),
-        sha256=delivery.sha256,
-        object_key=delivery.object_key,
-        priority=delivery.priority,
-    )
+    row = {
+        "delivery_id": delivery.delivery_id,
+        "destination": delivery.destination,
+        "kind": delivery.kind,
+        "case_id": delivery.case_id,
+        "algorithm": delivery.algorithm,
+        "version": delivery.algorithm_version,
+        "revision": delivery.revision,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "attempts": delivery.attempts,
+        "at": told,
+        "proof": json.dumps({proof.name: proof.value for proof in delivery.proofs}),
+        "sha256": delivery.sha256,
+        "object_key": delivery.object_key,
+        "priority": delivery.priority,
+    }
+    put(transaction, tables.DELIVERIES, **row)
+    watch_delivery(transaction, row)
 
 
 def keep_policy(transaction: SqlTransaction, record: Record) -> None:

@@ -118,7 +118,9 @@ class SqlView:
 
     def open_alarms(self) -> set[tuple[str, str]]:
         rows = self._connection.execute(
-            sa.select(tables.ALARMS.c.case_id, tables.ALARMS.c.algorithm).where(tables.ALARMS.c.cleared_at.is_(None))
+            sa.select(tables.ALARMS.c.case_id, tables.ALARMS.c.algorithm).where(
+                tables.ALARMS.c.kind == "overdue", tables.ALARMS.c.cleared_at.is_(None)
+            )
         )
         return {(row.case_id, row.algorithm) for row in rows}
 
