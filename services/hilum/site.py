@@ -63,7 +63,11 @@ class Ehr(_Strict):
     patient_identifier_system: dict[str, str] = Field(
         default_factory=dict, description="identifier authority -> FHIR identifier system"
     )
-    default_patient_identifier_system: str = "urn:hilum:patient"
+    default_patient_identifier_system: str = Field(
+        "urn:hilum:patient",
+        description="of identifiers that name no authority, or the site's own `identifier_authority`; a patient known "
+        "only by another authority's is held until that one stands in the table",
+    )
     accession_identifier_system: str = "urn:hilum:accession"
     create_missing_patients: bool = Field(False, description="off: a patient that the EHR does not know is held")
     timeout_seconds: Seconds = 10.0
