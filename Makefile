@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-python := .venv/bin/python
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Not on PATH: pynetdicom brings programs of the same names as DCMTK's.
+bin := .venv/bin
 # ONNX Runtime is used by tools and tests too: it reports to nobody.
 export ORT_DISABLE_TELEMETRY := 1
 
@@ -18,7 +18,7 @@ help:  ## show this
 .PHONY: demo
 demo:  ## install what it needs, then show Hilum beside a simulated hospital (OPTIONS="--images DIR --labels CSV" for real radiographs)
 	@tools/setup demo
-	@.venv/bin/hilum demo $(OPTIONS)
+	@$(bin)/hilum demo $(OPTIONS)
 
 .PHONY: test
 test:  ## install what it needs, then lint, types, contracts, unit, integration and end-to-end tests
@@ -30,13 +30,13 @@ setup:  ## install what the tests need (idempotent)
 
 .PHONY: lint
 lint:  ## ruff, and the layers of the house (import-linter)
-	@ruff check .
-	@ruff format --check .
-	@lint-imports --no-cache
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/lint-imports --no-cache
 
 .PHONY: types
 types:  ## mypy, strict
-	@mypy
+	@$(bin)/mypy
 
 .PHONY: proto
 proto:  ## generate the code under services/ from proto/
@@ -48,13 +48,13 @@ proto-check:  ## prove that the generated code is up to date
 
 .PHONY: unit integration e2e
 unit:  ## tests without a server of another maker
-	@pytest -q $(wildcard tests/unit tests/contract tests/simulation)
+	@$(bin)/pytest -q $(wildcard tests/unit tests/contract tests/simulation)
 
 integration:  ## tests against real peers
-	@pytest -q $(wildcard tests/integration tests/gpu)
+	@$(bin)/pytest -q $(wildcard tests/integration tests/gpu)
 
 e2e:  ## the demo, and kill -9 during its load
-	@pytest -q $(wildcard tests/e2e)
+	@$(bin)/pytest -q $(wildcard tests/e2e)
 
 .PHONY: extras
 extras:  ## each extra installs alone and imports its service
@@ -63,12 +63,12 @@ extras:  ## each extra installs alone and imports its service
 .PHONY: bench
 bench:  ## measure; prints figures with the machine they were taken on
 	@tools/setup test
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(python) $$file || exit 1; done
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(bin)/python $$file || exit 1; done
 
 .PHONY: train
 train:  ## train the demonstration models again from their scripts
 	@tools/setup test
-	@for file in tools/training/train_*.py; do echo "== $$file"; $(python) $$file || exit 1; done
+	@for file in tools/training/train_*.py; do echo "== $$file"; $(bin)/python $$file || exit 1; done
 
 .PHONY: clean
 clean:  ## remove what was built and what the demo wrote

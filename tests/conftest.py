@@ -9,6 +9,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))  # the package `peers`: real servers as fixtures
 
+# In an activated environment pynetdicom's storescu and storescp would stand before DCMTK's.
+_PROGRAMS = os.environ.get("PATH", os.defpath).split(os.pathsep)
+os.environ["PATH"] = os.pathsep.join(p for p in _PROGRAMS if Path(p) != Path(sys.executable).parent)
+
 pytest_plugins = ("peers.ports", "peers.fhir_validator", "peers.storescp", "peers.orthanc")
 
 
