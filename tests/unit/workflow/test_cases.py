@@ -359,6 +359,13 @@ def test_two_filler_orders_of_one_placer_order_are_two_cases(here: Hospital) -> 
     here.hear(order("one", 1, placer="P1", filler="F1"), order("two", 1, placer="P1", filler="F2"))
     here.decide()
     assert sorted(len(state.orders) for state in here.cases.values()) == [1, 1]
+    known = set(here.cases)
+    for minute in range(2, 6):
+        for filler in ("F1", "F2"):
+            here.hear(order(f"{filler} {minute}", minute, control="XO", placer="P1", filler=filler))
+            here.decide()
+    assert set(here.cases) == known
+    assert {state.algorithms[0].disposition for state in here.cases.values()} == {"waiting"}
 
 
 def test_cases_of_messages_that_turn_out_to_be_one_order_become_one(here: Hospital) -> None:

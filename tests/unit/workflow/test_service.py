@@ -265,6 +265,7 @@ async def test_a_case_that_cannot_be_decided_holds_up_no_other(
 
     mended: list[bool] = []
     monkeypatch.setattr(Workflow, "decide", decide)
+    monkeypatch.setattr("hilum.workflow.service._RETRY_SECONDS", (0.2,))
     async with system.serving():
         await system.policy()
         await system.say(order("first", filler="F7", accession="A7", control="SC", status="CM"))

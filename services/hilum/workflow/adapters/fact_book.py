@@ -27,7 +27,6 @@ from hilum.workflow.domain.facts import (
     ReportFact,
     ResultFact,
 )
-from hilum.workflow.domain.identity import Persons
 from hilum.workflow.ports import ReportKeys
 
 _Document = Order | Instance | Report | PatientEvent | Result
@@ -204,7 +203,7 @@ class SqlFacts:
             facts,
             reports=self._reports(facts, messages),
             merges=merges,
-            patients=self._patients(facts.site, persons, merges),
+            patients=self._patients(facts.site, persons | {identifier for edge in merges for identifier in edge}),
             results=self._results(facts.case_id),
         )
 
@@ -224,16 +223,12 @@ class SqlFacts:
             if report.study_instance_uid in {"", facts.study_instance_uid} or not facts.study_instance_uid
         )
 
-    def _patients(
-        self, site: str, persons: Iterable[Identifier], merges: tuple[tuple[Identifier, Identifier], ...]
-    ) -> tuple[PatientFact, ...]:
-        """What ADT said of ``persons``, under whichever of their identifiers."""
-        named = tuple(persons)
-        near = {*named, *(identifier for edge in merges for identifier in edge)}
+    def _patients(self, site: str, near: Iterable[Identifier]) -> tuple[PatientFact, ...]:
+        """What ADT said of ``near``; who of them is meant, `hilum.workflow.domain.identity` judges."""
         found = [target for each in near for target in self._find(site, "patient", each, "patient")]
-        told = [events.patient_fact(PatientEvent.FromString(document)) for document in self._documents(found)]
-        known = Persons(merges)
-        return tuple(fact for fact in told if known.meet(fact.patient, named))
+        return tuple(
+            events.patient_fact(PatientEvent.FromString(document)) for document in self._documents(sorted(found))
+        )
 
     def _results(self, case_id: str) -> tuple[ResultFact, ...]:
         found = self._documents(self._find("", "case", Identifier(case_id), "result"))
