@@ -5,10 +5,11 @@ platform is made of differs. No transaction spans the log and a service's state,
 """
 
 import asyncio
+import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.resources import files
@@ -17,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from hilum import telemetry
 from hilum.errors import Rejected
@@ -115,6 +117,7 @@ def build_services(options: Options, platform: Platform) -> list[Service]:
     faults: list[str] = []
     for name in options.services:
         module = import_module(f"hilum.{name}.service")
+        faults += _unknown_in_environment(module.Settings)
         try:
             settings = module.Settings(**_told(options, name, module.Settings))
             built.append(module.build(settings, platform))
@@ -125,6 +128,38 @@ def build_services(options: Options, platform: Platform) -> list[Service]:
     if faults:
         raise Rejected("settings", "\n".join(faults))
     return built
+
+
+def _unknown_in_environment(settings: type[BaseSettings]) -> list[str]:
+    """Variables with the service's prefix that name no setting of it: most likely typing errors."""
+    prefix = str(settings.model_config["env_prefix"])
+    known = {f"{prefix}{field}".upper() for field in settings.model_fields}
+    return [
+        f"{name}: there is no such setting"
+        for name in sorted(os.environ)
+        if name.upper().startswith(prefix) and name.upper() not in known
+    ]
+
+
+@contextmanager
+def _locked(options: Options) -> Iterator[None]:
+    """Each service's state is one process' own. Raises `Rejected` ``state_in_use`` that names those that run."""
+    folder = options.state / "state"
+    in_use: list[str] = []
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in options.services:
+                lock = held.enter_context((folder / f"{name}.lock").open("w"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    in_use.append(name)
+        except OSError as error:
+            raise Rejected("state_folder", f"{options.state} cannot be written: {error.strerror}") from error
+        if in_use:
+            raise Rejected("state_in_use", f"another process runs {', '.join(in_use)} on {options.state}")
+        yield
 
 
 def _told(options: Options, service: str, settings: Any) -> dict[str, Any]:
@@ -148,6 +183,17 @@ async def running(options: Options) -> AsyncIterator[Running]:
         "hilum" if len(options.services) > 1 else options.services[0],
         options.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
+    try:
+        with _locked(options):
+            async with _running(options, site) as system:
+                yield system
+    finally:
+        if provider is not None:
+            provider.shutdown()
+
+
+@asynccontextmanager
+async def _running(options: Options, site: Site) -> AsyncIterator[Running]:
     platform, log = open_platform(options, site)
     try:
         services = build_services(options, platform)
@@ -165,8 +211,6 @@ async def running(options: Options) -> AsyncIterator[Running]:
                 await hosting
     finally:
         log.close()
-        if provider is not None:
-            provider.shutdown()
 
 
 async def _ready_or_failed(readiness: Readiness, hosting: "asyncio.Task[None]") -> None:

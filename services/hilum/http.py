@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -45,21 +46,25 @@ class HttpService:
     name = "http"
 
     def __init__(self, app: Starlette, host: str, port: int) -> None:
-        config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="off")
-        self._server = _Server(config)
+        self._address = (host, port)
+        self._server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         self.port = port
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        task = asyncio.create_task(self._server.serve())
+        """Raises Unavailable ``port_taken``."""
         try:
-            while not self._server.started:
-                if task.done():
-                    task.result()
-                    raise Unavailable("http_port", "the HTTP port cannot be bound")
+            listening = socket.create_server(self._address, backlog=128)
+        except OSError as error:
+            raise Unavailable("port_taken", f"the HTTP port {self._address[1]} cannot be bound") from error
+        self.port = listening.getsockname()[1]
+        # By itself the server would end the whole process when it cannot bind.
+        task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        try:
+            while not self._server.started and not task.done():  # noqa: ASYNC110 - the server has a flag, no event
                 await asyncio.sleep(0.02)
-            self.port = self._server.servers[0].sockets[0].getsockname()[1]
             ready()
             await asyncio.shield(task)
         finally:
             self._server.should_exit = True
             await task
+            listening.close()

@@ -7,7 +7,6 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
@@ -15,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,24 +25,32 @@ from hilum.errors import HilumError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 TRACER = trace.get_tracer("hilum")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
     """Export traces to ``otlp_endpoint`` (OTLP over gRPC, ``host:port``); without one, tracing costs nothing."""
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-    _expose_metrics()
+    _expose_metrics(service)
     if not otlp_endpoint:
         return None
-    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "hilum"}))
+    provider = TracerProvider(resource=_resource(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
     return provider
 
 
-@cache
-def _expose_metrics() -> None:
+def _resource(service: str) -> Resource:
+    return Resource.create({"service.name": service, "service.namespace": "hilum"})
+
+
+def _expose_metrics(service: str) -> None:
     """Once a process: what is counted through opentelemetry-api shows at /metrics (`hilum.http`)."""
-    metrics.set_meter_provider(MeterProvider(metric_readers=[PrometheusMetricReader()]))
+    if isinstance(metrics.get_meter_provider(), MeterProvider):
+        return
+    # The SDK's own buckets are for milliseconds.
+    seconds = View(instrument_unit="s", aggregation=ExplicitBucketHistogramAggregation(_SECONDS))
+    metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()], resource=_resource(service), views=[seconds]))
 
 
 def headers_of_current_context() -> dict[str, str]:

@@ -1,0 +1,94 @@
+"""Starting and stopping a process of Hilum: what is wrong is said at once, in our terms."""
+
+import asyncio
+import os
+import socket
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+from hilum.embedded import Options, run, running
+from hilum.errors import Rejected, Unavailable
+from hilum.simulator.hl7_feed import Hl7Feed
+from hilum.simulator.messages import orm_o01
+from hilum.simulator.orders import example_order
+
+
+def options(state: Path, *services: str, http_port: int = 0) -> Options:
+    return Options(
+        state=state, mllp_port=0, dicom_port=0, grpc_port=0, http_port=http_port, services=services or ("ledger",)
+    )
+
+
+async def _started(told: Options) -> None:
+    async with running(told):
+        pass
+
+
+def only(error: BaseExceptionGroup[BaseException]) -> BaseException:
+    [inner] = error.exceptions
+    return only(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def test_a_process_that_is_ready_says_so_and_shows_its_metrics(tmp_path: Path) -> None:
+    opener = build_opener(ProxyHandler({}))
+
+    def read(port: int, path: str) -> str:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    async with running(options(tmp_path, "ingest", "ledger")) as system:
+        assert await asyncio.to_thread(read, system.http_port, "/livez") == "ok"
+        assert '"ready":true' in await asyncio.to_thread(read, system.http_port, "/readyz")
+        feed = Hl7Feed("127.0.0.1", system.mllp_port)
+        await feed.send("E1", orm_o01(example_order(1, datetime.now(UTC)), "E1", datetime.now(UTC)))
+        await feed.close()
+        assert 'hilum_ingest_messages_total{code="AA"' in await asyncio.to_thread(read, system.http_port, "/metrics")
+
+
+async def test_a_taken_http_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await _started(options(tmp_path, http_port=taken.getsockname()[1]))
+        error = only(caught.value)
+    assert isinstance(error, Unavailable)
+    assert error.code == "port_taken"
+
+
+async def test_the_state_of_a_service_belongs_to_one_process(tmp_path: Path) -> None:
+    async with running(options(tmp_path, "ledger", "workflow")):
+        with pytest.raises(Rejected, match=r"state_in_use: another process runs ledger on"):
+            await _started(options(tmp_path, "ledger", "ingest"))
+        await _started(options(tmp_path, "ingest"))
+    await _started(options(tmp_path, "ledger"))
+
+
+async def test_every_bad_setting_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_INGEST__NOSUCH", "1")
+    monkeypatch.setenv("HILUM_INGEST__CONNECTIONS", "many")
+    monkeypatch.setenv("HILUM_IMAGING__AE_TITLE", "LONGER_THAN_SIXTEEN")
+    with pytest.raises(Rejected) as caught:
+        await _started(options(tmp_path, "ingest", "imaging"))
+    for name in ("HILUM_INGEST__NOSUCH", "ingest.connections", "imaging.ae_title"):
+        assert name in caught.value.text
+
+
+async def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Rejected, match=r"state_folder: .*file.* cannot be written"):
+        await _started(options(tmp_path / "file"))
+
+
+async def test_what_a_serving_process_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        serving = asyncio.ensure_future(run(options(tmp_path / "state", "ledger"), lambda _: serving.cancel()))
+        await serving
+    finally:
+        os.umask(before)
+    written = list((tmp_path / "state").rglob("*"))
+    assert written
+    assert [path.name for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
