@@ -118,6 +118,7 @@ def test_the_report_reads_as_what_was_found(tmp_path: Path) -> None:
     assert "93.12 %" in text
     assert 'Algorithm Version = "1.0.0"' in text
     assert "threshold=0.5" in text
+    assert "Not for clinical use." in text
     for state in ("Present", "Absent", "Indeterminate"):
         assert state in text
 
@@ -219,6 +220,7 @@ def test_the_capture_says_what_it_is() -> None:
     assert content.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
     assert content.ImageType[0] == "DERIVED"
     assert content.BurnedInAnnotation == "NO"
+    assert "Not for clinical use." in content.DerivationDescription
     assert content.SourceImageSequence[0].ReferencedSOPInstanceUID == SOP_UID
     assert content.ContributingEquipmentSequence[0].PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
 

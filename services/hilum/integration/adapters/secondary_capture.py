@@ -82,7 +82,7 @@ def render_secondary_capture(
     if not _known_orientation(source):
         image.PatientOrientation = []  # Type 2C: empty where unknown, for a wrong side is worse than none
     image.LossyImageCompression = source.get("LossyImageCompression", "00")
-    image.DerivationDescription = f"Overlay of {algorithm.name} {algorithm.version}"
+    image.DerivationDescription = f"Overlay of {algorithm.name} {algorithm.version}. {algorithm.notice}"[:1024]
     image.ContributingEquipmentSequence = [contributing_equipment(algorithm)]
     image.SourceImageSequence = [_reference(source)]
     attributes = [_request_attributes(item) for item in requests(case, source)]

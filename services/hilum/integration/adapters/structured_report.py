@@ -81,7 +81,7 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
         purpose_of_reference=CodedConcept("109102", "DCM", "Processing Equipment"),
         manufacturer_model_name=algorithm.model_name[:64],
         software_versions=algorithm.version,
-        contribution_description=algorithm.title[:1024],
+        contribution_description=f"{algorithm.title}. {algorithm.notice}"[:1024],
     )
     item.DeviceUID = algorithm.device_uid
     return item
@@ -157,6 +157,8 @@ def _group(
         uid=derived_uid("tracking", case.study_instance_uid, algorithm.name, finding.id), identifier=finding.id
     )
     parameters = [] if finding.threshold is None else [f"threshold={finding.threshold:g}"]
+    if algorithm.notice:  # TID 4019 is where a reader of the report meets the algorithm
+        parameters.append(algorithm.notice)
     identification = AlgorithmIdentification(
         name=algorithm.model_name, version=algorithm.version, parameters=parameters or None
     )
