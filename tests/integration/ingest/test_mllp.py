@@ -198,6 +198,33 @@ async def test_connections_over_the_limit_are_closed_and_those_within_it_served(
             writer.close()
 
 
+async def test_connections_that_are_refused_in_numbers_leave_one_line_and_their_number(start, caplog) -> None:
+    async with start(connections=1) as ingest:
+        _, held = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
+        for _ in range(50):
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            writer.close()
+        held.close()
+    told = [message for message in caplog.messages if "was refused" in message]
+    assert len(told) == 2
+    assert told[0] == "an MLLP connection was refused: 1 are open"
+    assert told[1].startswith("49 more in ")
+
+
+async def test_messages_are_answered_beside_two_hundred_silent_connections(start, corpus) -> None:
+    async with start() as ingest:
+        held = [await asyncio.open_connection("127.0.0.1", ingest.mllp_port) for _ in range(200)]
+        for _, writer in held[::2]:
+            writer.write(b"\x0bMSH|^~")
+        async with asyncio.timeout(10):
+            (answer,) = await talk(ingest.mllp_port, [encode(corpus["orm-o01-2.3.1.hl7"])], 1)
+        assert read(answer).code == "AA"
+        for _, writer in held:
+            writer.close()
+
+
 async def test_a_log_that_does_not_take_it_is_answered_ar_and_the_connection_is_kept(start, corpus) -> None:
     raw = encode(corpus["adt-a01-2.3.hl7"])
     async with start() as ingest:

@@ -7,7 +7,8 @@ read is kept together, so that one sync of the log serves it all.
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from opentelemetry import metrics
 from hilum.errors import Unavailable
 from hilum.hl7.mllp import Frame, FrameDecoder, FramingFault, encode
 from hilum.ingest.app import LARGE, Intake, Receipt
+from hilum.logs import SECONDS, BoundedWarnings
 
 _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("hilum")
@@ -43,13 +45,22 @@ class MllpLimits:
 class MllpListener:
     """`start` binds; `port` is the bound one; `stop` finishes the messages in hand."""
 
-    def __init__(self, intake: Intake, host: str, port: int, limits: MllpLimits) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        host: str,
+        port: int,
+        limits: MllpLimits,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """A ``port`` of 0 takes a free one."""
         self._intake = intake
         self._address = (host, port)
         self._limits = limits
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._warnings = BoundedWarnings(_LOG, monotonic)
+        self._settling: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -62,6 +73,7 @@ class MllpListener:
         for listening in self._server.sockets:  # inherited: what a peer that does not read may pile up in the kernel
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _READ)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._settling = asyncio.create_task(self._settle(), name="mllp warnings")
 
     async def stop(self) -> None:
         """Accept nothing more, answer what was read, close."""
@@ -76,14 +88,22 @@ class MllpListener:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        if self._settling is not None:
+            self._settling.cancel()
+        self._warnings.settle(at_end=True)
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(SECONDS)
+            self._warnings.settle()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= self._limits.connections:
             _CLOSED.add(1, {"reason": "too_many"})
-            _LOG.warning("an MLLP connection was refused: %d are open", len(self._connections))
+            self._warnings.warning("an MLLP connection was refused: %d are open", len(self._connections))
             await _close(writer)
             return
-        connection = _Connection(self._intake, self._limits, reader, writer)
+        connection = _Connection(self._intake, self._limits, reader, writer, self._warnings)
         task = asyncio.current_task()
         assert task is not None
         self._connections[task] = connection
@@ -107,12 +127,18 @@ class MllpListener:
 
 class _Connection:
     def __init__(
-        self, intake: Intake, limits: MllpLimits, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        intake: Intake,
+        limits: MllpLimits,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        warnings: BoundedWarnings,
     ) -> None:
         self._intake = intake
         self._limits = limits
         self._reader = reader
         self._writer = writer
+        self._warnings = warnings
         self._decoder = FrameDecoder(limits.message_bytes)
         self._draining = False
         self._reading: asyncio.Timeout | None = None
@@ -137,7 +163,9 @@ class _Connection:
             for start in range(0, len(found), _TOGETHER):
                 await self._answer(found[start : start + _TOGETHER])
             if self._decoder.discarded > self._limits.stray_bytes and not self._decoder.in_block:
-                _LOG.warning("an MLLP connection sent %d bytes outside any block; closed", self._decoder.discarded)
+                self._warnings.warning(
+                    "an MLLP connection sent %d bytes outside any block; closed", self._decoder.discarded
+                )
                 return "not_mllp"
         if self._draining:
             return "draining"  # what was not read whole was not answered: its sender will send it again
