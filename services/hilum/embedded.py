@@ -150,7 +150,7 @@ def _locked(options: Options) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in options.services:
-                lock = held.enter_context((folder / f"{name}.lock").open("w"))
+                lock = held.enter_context((folder / f"{name}.running").open("w"))
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:

@@ -10,7 +10,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from hilum.embedded import Options, run, running
+from hilum.embedded import SERVICES, Options, run, running
 from hilum.errors import Rejected, Unavailable
 from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.messages import orm_o01
@@ -47,6 +47,11 @@ async def test_a_process_that_is_ready_says_so_and_shows_its_metrics(tmp_path: P
         await feed.send("E1", orm_o01(example_order(1, datetime.now(UTC)), "E1", datetime.now(UTC)))
         await feed.close()
         assert 'hilum_ingest_messages_total{code="AA"' in await asyncio.to_thread(read, system.http_port, "/metrics")
+
+
+async def test_all_services_become_ready_together(tmp_path: Path) -> None:
+    async with running(options(tmp_path, *SERVICES)) as system:
+        assert set(system.services) == set(SERVICES)
 
 
 async def test_a_taken_http_port_is_named(tmp_path: Path) -> None:
