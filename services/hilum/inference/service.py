@@ -11,7 +11,7 @@ from hilum.eventlog.consumer import Consumer, Handler
 from hilum.eventlog.port import Record
 from hilum.hosting import Platform
 from hilum.inference.adapters.contracts import codes_of, engine_spec, task_of
-from hilum.inference.adapters.grpc_server import InferenceServer
+from hilum.inference.adapters.grpc_server import inference_server
 from hilum.inference.adapters.state import SqlTaskQueue, SqlTransactions
 from hilum.inference.adapters.tables import METADATA
 from hilum.inference.adapters.wire import WorkerSetup
@@ -69,7 +69,7 @@ class InferenceService:
             consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
             settings = self._settings
             address = f"{settings.grpc_host}:{settings.grpc_port}"
-            server = InferenceServer(inference, address, settings.message_mib * 1024 * 1024, settings.drain_seconds)
+            server = inference_server(inference, address, settings.message_mib * 1024 * 1024, settings.drain_seconds)
             self.grpc_port = server.port
             await server.start()
             try:

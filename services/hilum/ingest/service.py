@@ -12,7 +12,7 @@ from hilum.contracts import topics
 from hilum.eventlog.consumer import Consumer
 from hilum.eventlog.port import Record
 from hilum.hosting import Platform
-from hilum.ingest.adapters.grpc_server import IntakeServer
+from hilum.ingest.adapters.grpc_server import intake_server
 from hilum.ingest.adapters.mllp_listener import MllpLimits, MllpListener
 from hilum.ingest.adapters.state import EventLogRaw, OutboxOutlet, SqlSightings, forget_sightings, kept_message
 from hilum.ingest.adapters.tables import METADATA
@@ -61,7 +61,9 @@ class IngestService:
             consumer = Consumer(platform.log, store, self.name, {topics.MESSAGES.name: self._digest}, platform.clock)
             settings = self._settings
             address = f"{settings.grpc_host}:{settings.grpc_port}"
-            server = IntakeServer(self._intake, address, settings.message_bytes, settings.calls, settings.drain_seconds)
+            server = intake_server(
+                self._intake, address, settings.message_bytes, settings.calls, settings.drain_seconds
+            )
             self.grpc_port = server.port
             try:
                 async with asyncio.TaskGroup() as group:

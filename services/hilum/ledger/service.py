@@ -14,7 +14,7 @@ from hilum.eventlog.port import Record
 from hilum.hosting import Platform
 from hilum.ledger.adapters.alarms import SqlAlarms
 from hilum.ledger.adapters.desk import Desk
-from hilum.ledger.adapters.grpc_server import LedgerServer
+from hilum.ledger.adapters.grpc_server import ledger_server
 from hilum.ledger.adapters.projection import Projection
 from hilum.ledger.adapters.tables import METADATA
 from hilum.ledger.adapters.view import GROUP
@@ -51,7 +51,7 @@ class LedgerService:
         try:
             consumer: Consumer[SqlTransaction] = Consumer(platform.log, store, GROUP, self._handlers(), platform.clock)
             desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
-            server = LedgerServer(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
+            server = ledger_server(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
             self.grpc_port = server.port
             await server.start()
             try:

@@ -12,7 +12,7 @@ from hilum.hosting import Platform
 from hilum.oversight import domain
 from hilum.oversight.adapters import keys
 from hilum.oversight.adapters.desk import Desk, key_file, lock_file, package_of
-from hilum.oversight.adapters.grpc_server import OversightServer
+from hilum.oversight.adapters.grpc_server import oversight_server
 from hilum.oversight.adapters.policy_log import SignedPolicies, only_writer
 from hilum.oversight.adapters.state import SqlRegistry
 from hilum.oversight.adapters.tables import METADATA
@@ -58,7 +58,7 @@ class OversightService:
                 _LOG.error("%s %s: %s", package.name, package.version, domain.PACKAGE_CHANGED)
                 _REFUSED.add(1, {"algorithm": package.name})
             desk = Desk(state, platform.log, platform.clock, self._installed, registry.versions)
-            server = OversightServer(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
+            server = oversight_server(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
             self.grpc_port = server.port
             await server.start()
             try:
