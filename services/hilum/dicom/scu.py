@@ -2,10 +2,9 @@
 
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from pydicom import Dataset
@@ -21,6 +20,9 @@ _VERIFICATION = "1.2.840.10008.1.1"
 _RESTING_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd numbers to 255)
+_BATCH_INSTANCES = 1000
+_BATCH_BYTES = 256 << 20
+_AE_TITLE_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ class Peer:
 
 @dataclass(frozen=True)
 class StoreOutcome:
-    """What became of one instance: the peer's status, or None where it gave none."""
+    """What became of one instance: the peer's status, or None where it gave none.
+
+    ``comment`` is the peer's own Error Comment (0000,0902); it may quote anything, so show it only to who sent.
+    """
 
     sop_instance_uid: str
     status: int | None
     error: HilumError | None
+    comment: str = ""
 
     @property
     def stored(self) -> bool:
@@ -61,36 +67,60 @@ def echo(peer: Peer) -> None:
 def store(peer: Peer, instances: Iterable[Dataset]) -> list[StoreOutcome]:
     """C-STORE each of ``instances`` as it is encoded; one outcome each, in order.
 
-    Each needs its file meta information (the transfer syntax it is sent in). When the association breaks, the
-    outcomes of the instances that had no answer are `Unavailable` ``no_answer``: send those again.
+    Each needs its file meta information (the transfer syntax it is sent in). They are taken as they are needed, a
+    batch at a time, each batch in an association of its own. When an association breaks, the outcomes of the
+    instances that had no answer are `Unavailable` ``no_answer``: send those again. When the association of a later
+    batch cannot be made, its error is the outcome of each instance in it, and where it is `Unavailable`, of all that
+    follow.
 
-    Raises:
+    Raises, from the first association:
         Unavailable: ``connection_failed``, ``association_rejected`` (transient), ``association_aborted``.
         Rejected: ``association_rejected`` (permanent: wrong AE titles and the like), ``context_refused`` where the
-            peer accepts none of the presentation contexts.
+            peer accepts none of the presentation contexts, ``ae_title_invalid``, ``host_invalid``.
     """
-    waiting = list(instances)
     outcomes: list[StoreOutcome] = []
-    while waiting:
-        batch = _batch(waiting)
-        with _association(peer, dict.fromkeys(map(_syntaxes, batch))) as association:
-            outcomes += [_store_one(association, instance) for instance in batch]
-        waiting = waiting[len(batch) :]
+    away: Unavailable | None = None
+    for batch in _batches(instances):
+        if away is not None:
+            outcomes += _none_sent(batch, away)
+            continue
+        try:
+            with _association(peer, dict.fromkeys(map(_syntaxes, batch))) as association:
+                outcomes += [_store_one(association, instance) for instance in batch]
+        except (Rejected, Unavailable) as error:
+            if not outcomes:
+                raise
+            away = error if isinstance(error, Unavailable) else None
+            outcomes += _none_sent(batch, error)
     return outcomes
+
+
+def _none_sent(batch: list[Dataset], error: HilumError) -> list[StoreOutcome]:
+    return [StoreOutcome(str(instance.SOPInstanceUID), None, error) for instance in batch]
 
 
 def _syntaxes(instance: Dataset) -> tuple[str, str]:
     return str(instance.SOPClassUID), str(instance.file_meta.TransferSyntaxUID)
 
 
-def _batch(instances: Sequence[Dataset]) -> list[Dataset]:
-    """As many from the start as share one association's presentation contexts."""
+def _batches(instances: Iterable[Dataset]) -> Iterator[list[Dataset]]:
+    """As many as share one association's presentation contexts and fit in memory."""
+    batch: list[Dataset] = []
     contexts: set[tuple[str, str]] = set()
-    for count, instance in enumerate(instances):
-        contexts.add(_syntaxes(instance))
-        if len(contexts) > _CONTEXTS:
-            return list(islice(instances, count))
-    return list(instances)
+    held = 0
+    for instance in instances:
+        syntaxes = _syntaxes(instance)
+        if len(contexts | {syntaxes}) > _CONTEXTS:
+            yield batch
+            batch, contexts, held = [], set(), 0
+        batch.append(instance)
+        contexts.add(syntaxes)
+        held += sum(len(element.value) for element in instance.values() if isinstance(element.value, bytes))
+        if held >= _BATCH_BYTES or len(batch) >= _BATCH_INSTANCES:
+            yield batch
+            batch, contexts, held = [], set(), 0
+    if batch:
+        yield batch
 
 
 class _Connection(AssociationSocket):
@@ -124,13 +154,20 @@ class _Entity(AE):
 
 @contextmanager
 def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[Association]:
+    for title in (peer.ae_title, peer.calling_ae_title):
+        _check_ae_title(title)
     entity = _Entity(peer.calling_ae_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = (
         peer.timeout_seconds
     )
     for sop_class_uid, transfer_syntax_uid in contexts:
         entity.add_requested_context(UID(sop_class_uid), UID(transfer_syntax_uid))
-    association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    try:
+        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    except UnicodeError as error:  # a label that is empty or too long for a name
+        raise Rejected("host_invalid", "the peer's host is no host name") from error
+    except OSError as error:  # the name is not known
+        raise Unavailable("connection_failed", "the peer's host name cannot be resolved") from error
     if entity.connection is None or not entity.connection.opened:
         raise Unavailable("connection_failed", "the peer could not be reached")
     if not association.is_established:
@@ -141,6 +178,15 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
     finally:
         if association.is_established:
             association.release()
+
+
+def _check_ae_title(title: str) -> None:
+    """PS3.5 6.2: the default repertoire without backslash and control characters, and not only spaces."""
+    characters_allowed = title.isascii() and title.isprintable() and "\\" not in title
+    if not characters_allowed or not title.strip() or len(title) > _AE_TITLE_CHARACTERS:
+        raise Rejected(
+            "ae_title_invalid", f"an AE title has 1 to {_AE_TITLE_CHARACTERS} ASCII characters and no backslash"
+        )
 
 
 class RestingReactor(threading.Event):
@@ -198,16 +244,24 @@ def _store_one(association: Association, instance: Dataset) -> StoreOutcome:
         refused = Rejected("context_refused", "the peer accepts neither this SOP class nor its transfer syntax")
         return StoreOutcome(uid, None, refused)
     try:
-        status = _status(association.send_c_store(instance))
+        answer = association.send_c_store(instance)
     except (ValueError, AttributeError, TypeError):
         return StoreOutcome(uid, None, Rejected("data_set_unencodable", "the data set cannot be encoded"))
     except RuntimeError:  # the association ended in between
-        status = None
-    return _no_answer(uid) if status is None else StoreOutcome(uid, status, error_of(status))
+        return _no_answer(uid)
+    status = _status(answer)
+    if status is None:
+        return _no_answer(uid)
+    return StoreOutcome(uid, status, error_of(status), _comment(answer))
 
 
 def _no_answer(uid: str) -> StoreOutcome:
     return StoreOutcome(uid, None, Unavailable("no_answer", "the peer gave no answer to C-STORE"))
+
+
+def _comment(answer: Dataset) -> str:
+    """On one line, and no longer than its representation allows (LO, 64 characters)."""
+    return "".join(filter(str.isprintable, str(answer.get("ErrorComment") or "")))[:64].strip()
 
 
 def _status(answer: Dataset) -> int | None:

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 
 import numpy as np
@@ -31,8 +31,8 @@ def peer(port: int, ae_title: str = "STORESCP", seconds: float = 5.0) -> Peer:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[int]:
-    """A storage SCP that answers every C-STORE with ``status``; its port."""
+def answering(status: int | Dataset) -> Iterator[int]:
+    """A storage SCP that answers every C-STORE with ``status``, or that answer; its port."""
     entity = AE("STORESCP")
     entity.supported_contexts = AllStoragePresentationContexts
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: status)])
@@ -118,3 +118,61 @@ def test_calls_from_several_threads_do_not_disturb_each_other(storescp: StoreScp
     for thread in threads:
         thread.join(30)
     assert outcomes == [True] * 15
+
+
+def test_the_peers_error_comment_is_told() -> None:
+    answer = Dataset()
+    answer.Status, answer.ErrorComment = 0xA900, "the command names another class"
+    with answering(answer) as port:
+        (outcome,) = store(peer(port), [chest()])
+    assert (outcome.status, outcome.comment) == (0xA900, "the command names another class")
+
+
+def test_instances_are_taken_as_they_are_needed(storescp: StoreScp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.dicom.scu._BATCH_INSTANCES", 2)
+    ahead: list[int] = []
+
+    def read() -> Iterator[Dataset]:
+        for number in range(1, 6):
+            ahead.append(number - len(storescp.files()))
+            yield chest(number)
+
+    outcomes = store(peer(storescp.port), read())
+
+    assert [outcome.sop_instance_uid for outcome in outcomes if outcome.stored] == [f"1.2.3.{n}" for n in range(1, 6)]
+    assert max(ahead) <= 2
+
+
+def test_a_peer_that_goes_away_between_batches_leaves_an_outcome_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hilum.dicom.scu._BATCH_BYTES", 1)
+
+    with ExitStack() as stands:
+        port = stands.enter_context(answering(0x0000))
+
+        def read() -> Iterator[Dataset]:
+            yield chest(1)
+            stands.close()
+            yield chest(2)
+            yield chest(3)
+
+        outcomes = store(peer(port), read())
+
+    assert [outcome.stored for outcome in outcomes] == [True, False, False]
+    assert [one.error.code for one in outcomes[1:] if one.error is not None] == ["connection_failed"] * 2
+
+
+@pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN-LETTERS", "BACK\\SLASH", "MÜNCHEN"])
+def test_an_ae_title_that_cannot_be_one_is_wrong_use(title: str) -> None:
+    with pytest.raises(Rejected, match="ae_title_invalid"):
+        store(peer(1, title), [chest()])
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "code"),
+    [("nobody.invalid", Unavailable, "connection_failed"), ("a" * 70 + ".x", Rejected, "host_invalid")],
+)
+def test_a_host_without_an_address_is_told(host: str, kind: type[Exception], code: str) -> None:
+    with pytest.raises(kind, match=code):
+        echo(Peer(host, 104, "STORESCP"))
