@@ -65,8 +65,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def processed(store: SqlStore, log: EventLog) -> bool:
+    """Everything consumed, and what followed from it relayed."""
     heads = await log.heads([ORDERS])
-    return all([await store.position("service", place) == head for place, head in heads.items()])
+    return not await store.outgoing(1) and all(
+        [await store.position("service", place) == head for place, head in heads.items()]
+    )
 
 
 async def letters(log: EventLog) -> list[DeadLetter]:
