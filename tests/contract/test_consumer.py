@@ -67,9 +67,10 @@ async def until(condition: Callable[[], object]) -> None:
 async def processed(store: SqlStore, log: EventLog) -> bool:
     """Everything consumed, and what followed from it relayed."""
     heads = await log.heads([ORDERS])
-    return not await store.outgoing(1) and all(
-        [await store.position("service", place) == head for place, head in heads.items()]
-    )
+    for place, head in heads.items():
+        if await store.position("service", place) != head:
+            return False
+    return not await store.outgoing(1)
 
 
 async def letters(log: EventLog) -> list[DeadLetter]:

@@ -347,6 +347,9 @@ async def test_the_relay_carries_what_a_crash_left_and_what_comes(open_store: Op
     await read_all(log, 700)
     await store.transact(publish_all("later"))
     records = await read_all(log, 701)
+    async with asyncio.timeout(5):
+        while await waiting(store):
+            await asyncio.sleep(0.01)
     carrying.cancel()
     await asyncio.wait([carrying])
     assert [record.event.event_id for record in records] == [*(f"{n:04d}" for n in range(700)), "later"]
