@@ -169,7 +169,7 @@ def parse_site(document: Any) -> Site:
     try:
         return Site.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
+        faults = "\n".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
         raise Rejected("site_file", faults) from error
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hilum.cli.ending import readable
+from hilum.errors import Rejected
 from hilum.ledger.adapters.read_only import heads, read_only
 from hilum.ledger.adapters.stored import StoredObjects
 from hilum.ledger.app import (
@@ -58,13 +60,20 @@ def alarms(state: Path) -> Sequence[AlarmFact]:
 def reconcile(state: Path, receipts: list[Path] | None) -> Reconciliation:
     told: list[Receipt] | None = None
     if receipts is not None:
-        told = [receipt for path in receipts for receipt in parse_receipts(path.read_text("utf-8").splitlines())]
+        told = [receipt for path in receipts for receipt in parse_receipts(_lines(path))]
     for _ in range(_LOOKS - 1):
         found = _reconcile(state, told)
         if found.adds_up:
             return found
         time.sleep(_PAUSE_SECONDS)
     return _reconcile(state, told)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return readable(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise Rejected("receipts_unreadable", f"{path} is not UTF-8") from error
 
 
 def _reconcile(state: Path, receipts: list[Receipt] | None) -> Reconciliation:

@@ -31,6 +31,7 @@ State = Annotated[Path, typer.Option("--state", envvar="HILUM_STATE", help="The 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _STATE = Path("hilum-data")
 _PORT = {"min": 0, "max": 65535}
+_TO_PORT = {"min": 1, "max": 65535}
 
 
 @app.callback()
@@ -92,7 +93,7 @@ def demo(
 def send_hl7(
     files: Annotated[list[Path], typer.Argument(help="HL7 v2 messages.", exists=True, dir_okay=False)],
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="HILUM_MLLP_PORT", **_PORT)] = 2575,
+    port: Annotated[int, typer.Option(envvar="HILUM_MLLP_PORT", **_TO_PORT)] = 2575,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each acknowledgement.", min=0.1)] = 30.0,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +107,7 @@ def send_hl7(
 def send_dicom(
     folder: Annotated[Path, typer.Argument(help="A folder of DICOM files.", exists=True)],
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="HILUM_DICOM_PORT", **_PORT)] = 11112,
+    port: Annotated[int, typer.Option(envvar="HILUM_DICOM_PORT", **_TO_PORT)] = 11112,
     ae_title: Annotated[str, typer.Option(help="Of the receiver.")] = "HILUM",
     calling_ae_title: Annotated[str, typer.Option(help="Ours.")] = "HILUMSEND",
     as_json: Json = False,

@@ -19,7 +19,7 @@ def check(file: Path) -> int:
     try:
         site = load_site(file)
     except Rejected as error:
-        faults += error.text.split("; ")
+        faults += error.text.splitlines()
     else:
         for judge in (_feeds, _algorithms):
             faults += _faults(judge, site)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hilum.cli.ending import CHECK_FAILED, DONE
+from hilum.cli.ending import CHECK_FAILED, DONE, readable
 from hilum.cli.showing import console, show_json
 from hilum.dicom.scu import Peer, StoreOutcome, store
 from hilum.errors import HilumError, Rejected, Unavailable
@@ -27,6 +27,8 @@ _MESSAGE_START = re.compile(rb"(?m)^(?=MSH)")
 
 def send_hl7(files: list[Path], host: str, port: int, timeout: float, as_json: bool) -> int:
     """One message at a time, each waiting for its acknowledgement (MLLP release 1)."""
+    if not all(0 < len(label) < 64 for label in host.rstrip(".").split(".")):
+        raise Rejected("host_invalid", "the receiver's host is no host name")
     told: list[dict[str, str]] = []
     with _progress() as progress:
         # On a terminal the lines scroll above the bar; otherwise they are the output.
@@ -34,7 +36,7 @@ def send_hl7(files: list[Path], host: str, port: int, timeout: float, as_json: b
         task = progress.add_task("messages", total=len(files))
         with _Connection(host, port, timeout) as connection:
             for file in files:
-                for message in messages_in(file.read_bytes()):
+                for message in messages_in(readable(file)):
                     told.append({"file": str(file), **_exchange(connection, message)})
                     if not as_json:
                         _tell(shown, told[-1])
@@ -136,7 +138,7 @@ def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_tit
             try:
                 instance = _instance(file)
             except Rejected as error:
-                unread.append({"file": str(file), "status": "", "reason": error.text})
+                unread.append({"file": str(file), "status": "", "reason": error.text, "comment": ""})
                 progress.advance(task)
                 continue
             sent.append(file)
@@ -152,7 +154,8 @@ def send_dicom(folder: Path, host: str, port: int, ae_title: str, calling_ae_tit
         show_json(told + unread)
     else:
         for one in failed:
-            typer.echo(f"{one['file']}: {one['status'] or 'not sent'} {one['reason']}".rstrip(), err=True)
+            reason = one["comment"] or one["reason"]
+            typer.echo(f"{one['file']}: {one['status'] or 'not sent'} {reason}".rstrip(), err=True)
         typer.echo(f"{len(told) + len(unread) - len(failed)} of {len(files)} taken")
     return DONE if files and not failed else CHECK_FAILED
 
@@ -177,6 +180,7 @@ def _outcome(file: Path, outcome: StoreOutcome) -> dict[str, str]:
         "sop_instance_uid": outcome.sop_instance_uid,
         "status": status,
         "reason": str(outcome.error) if outcome.error is not None else "",
+        "comment": outcome.comment,
     }
 
 

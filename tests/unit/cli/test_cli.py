@@ -297,6 +297,19 @@ def test_serve_ends_with_2_when_a_setting_is_bad(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_serve_tells_one_fault_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("site: Not A Name\nris: {port: 99999}\nsurprise: 1\n")
+
+    told = hilum("serve", "all", "--state", str(tmp_path / "state"), "--config", str(file)).stderr.splitlines()
+
+    assert [line.split()[0:2] for line in told] == [
+        ["site_file:", "site:"],
+        ["site_file:", "ris.port:"],
+        ["site_file:", "surprise:"],
+    ]
+
+
 def test_serve_knows_the_services() -> None:
     result = hilum("serve", "nothing")
 
