@@ -9,6 +9,7 @@ from hilum.hosting import Platform
 from hilum.imaging.adapters.data_sets import Reading
 from hilum.imaging.adapters.index import SqlIndex
 from hilum.imaging.adapters.journal import GROUP, EventJournal
+from hilum.imaging.adapters.lobby import LobbyLimits
 from hilum.imaging.adapters.scp import Listening, StorageScp
 from hilum.imaging.adapters.tables import METADATA
 from hilum.imaging.adapters.transport import Limits
@@ -75,7 +76,12 @@ def listening(settings: Settings) -> Listening:
             data_set_bytes=settings.max_data_set_bytes,
             receiving_bytes=settings.max_receiving_bytes,
             pdu_seconds=settings.idle_seconds,
-            connections=2 * settings.max_associations,
+            connections=settings.max_associations,
+        ),
+        lobby=LobbyLimits(
+            seconds=settings.association_seconds,
+            connections=settings.half_open,
+            per_peer=settings.half_open_per_peer,
         ),
     )
 

@@ -22,9 +22,11 @@ from hilum.dicom.status import SUCCESS, status_of
 from hilum.errors import Fault, HilumError, Overloaded, Rejected, Unavailable
 from hilum.imaging.adapters.contexts import VERIFICATION, storage_sop_classes, supported
 from hilum.imaging.adapters.data_sets import Reading, Received
+from hilum.imaging.adapters.lobby import LobbyLimits
 from hilum.imaging.adapters.transport import Limits, StorageServer
 from hilum.imaging.app import Storage
 from hilum.imaging.domain import Refusal
+from hilum.logs import BoundedWarnings
 
 T = TypeVar("T")
 
@@ -51,6 +53,7 @@ class Listening:
     answer_seconds: float
     drain_seconds: float
     limits: Limits
+    lobby: LobbyLimits
 
 
 class StorageScp:
@@ -85,11 +88,13 @@ class StorageScp:
                 evt_handlers=[(evt.EVT_REQUESTED, self._on_requested), (evt.EVT_C_STORE, self._on_store)],
                 server_class=StorageServer,
                 limits=listening.limits,
+                lobby_limits=listening.lobby,
+                warnings=BoundedWarnings(_LOG, self._clock.monotonic),
             )
         except OSError as error:
             raise Unavailable("port_unavailable", f"the DICOM port cannot be bound: {error.strerror}") from error
         assert isinstance(server, StorageServer)
-        server.serve_in_thread()
+        server.start()
         self._server = server
         return int(server.server_address[1])
 
