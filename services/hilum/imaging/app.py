@@ -5,8 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from hilum.errors import Rejected
-from hilum.imaging.domain import Arrival, Decision, Held, Refusal, decide, object_key, quarantine_key, refusal_key
+from hilum.imaging.domain import (
+    Arrival,
+    Decision,
+    Held,
+    PutAside,
+    Refusal,
+    decide,
+    object_key,
+    quarantine_key,
+    refusal_key,
+)
 from hilum.imaging.ports import Index, Journal, Objects
 
 CONFLICT = "sop_instance_conflict"
@@ -25,7 +34,7 @@ class Storage:
         """Hold ``arrival``. On return its bytes and its event are durable: now, or since an identical one came.
 
         Raises:
-            Rejected: ``sop_instance_conflict``; another data set holds the UID. This one is in quarantine, durably.
+            PutAside: ``sop_instance_conflict``; another data set holds the UID. This one is in quarantine, durably.
             Unavailable, Overloaded: nothing may be taken for stored; the same bytes may come again.
         """
         await self._index.make_room()
@@ -36,14 +45,18 @@ class Storage:
             elif decision is Decision.QUARANTINE:
                 await self._keep(arrival, quarantine_key(arrival), CONFLICT, quarantined=True)
         if decision in (Decision.QUARANTINE, Decision.KNOWN_QUARANTINED):
-            raise Rejected(CONFLICT, "another data set holds this SOP Instance UID; it is kept, this one put aside")
+            text = "another data set holds this SOP Instance UID; it is kept, this one put aside"
+            raise PutAside(CONFLICT, text, self._journal.identity(arrival))
         return decision
 
-    async def refuse(self, refusal: Refusal) -> None:
-        """Keep what cannot be stored, as a dead letter with its reason. Raises `Unavailable` when it cannot be kept."""
+    async def refuse(self, refusal: Refusal) -> str:
+        """Keep what cannot be stored, as a dead letter with its reason; returns the identity of its event.
+
+        Raises `Unavailable` when it cannot be kept.
+        """
         key = refusal_key(refusal)
         await asyncio.to_thread(self._objects.put, key, refusal.file)
-        await self._journal.refused(refusal, key)
+        return await self._journal.refused(refusal, key)
 
     async def _keep(self, arrival: Arrival, key: str, reason: str, *, quarantined: bool) -> None:
         await asyncio.to_thread(self._objects.put, key, arrival.file)

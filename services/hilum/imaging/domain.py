@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
+from hilum.errors import Rejected
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -37,6 +39,14 @@ class Refusal:
     transfer_syntax_uid: str
     code: str
     text: str
+
+
+class PutAside(Rejected):
+    """Not stored, and kept with its reason; ``event_id`` is the event that says so."""
+
+    def __init__(self, code: str, text: str, event_id: str) -> None:
+        super().__init__(code, text)
+        self.event_id = event_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,5 +31,8 @@ class Journal(Protocol):
     async def stored(self, arrival: Arrival, object_key: str, reason: str) -> None:
         """``arrival`` is held under ``object_key``; ``reason`` says why it is no input, empty when it is."""
 
-    async def refused(self, refusal: Refusal, object_key: str) -> None:
-        """``refusal`` is kept under ``object_key`` as a dead letter."""
+    async def refused(self, refusal: Refusal, object_key: str) -> str:
+        """``refusal`` is kept under ``object_key`` as a dead letter. Returns the identity of its event."""
+
+    def identity(self, arrival: Arrival) -> str:
+        """The identity that the event of ``arrival`` has, or will have."""

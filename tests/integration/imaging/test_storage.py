@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -210,6 +211,40 @@ class FailingLog:
         if self.failing:
             raise Unavailable("log_unavailable", "the event log did not take the events")
         await self._inner.append(events)
+
+
+def refusals_told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_what_is_put_aside_or_refused_leaves_a_line_with_its_event_and_nothing_of_a_patient(
+    imaging, caplog
+) -> None:
+    unidentified = chest()
+    del unidentified.StudyInstanceUID
+    async with imaging() as running:
+        await running.send(Request.of(chest()))
+        for _ in range(2):
+            assert (await running.send(Request.of(chest(AccessionNumber="A2")))).status == 0xC010
+        assert (await running.send(Request.of(unidentified))).status == 0xC002
+        _, aside = await running.events(topics.INSTANCES)
+        (letter,) = await running.events(topics.DEAD_LETTERS)
+    assert refusals_told(caplog) == [
+        f"C-STORE answered C010H: sop_instance_conflict, event {aside.event_id}",
+        f"C-STORE answered C010H: sop_instance_conflict, event {aside.event_id}",
+        f"C-STORE answered C002H: uid_missing, event {letter.event_id}",
+    ]
+
+
+async def test_many_refusals_leave_ten_lines_and_their_number(imaging, caplog) -> None:
+    unidentified = chest()
+    del unidentified.StudyInstanceUID
+    request = Request.of(unidentified)
+    async with imaging() as running:
+        await asyncio.gather(*(running.send(request) for _ in range(14)))
+    told = refusals_told(caplog)
+    assert len(told) == 11
+    assert told[-1].startswith("4 more in ")
 
 
 async def test_a_failing_disk_is_out_of_resources_and_nothing_is_stated(imaging) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hilum.errors import Overloaded, Rejected, Unavailable
 from hilum.imaging.app import Storage
-from hilum.imaging.domain import Arrival, Decision, Held, Refusal
+from hilum.imaging.domain import Arrival, Decision, Held, PutAside, Refusal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -40,8 +40,12 @@ class World:
         await asyncio.sleep(0)
         self._step("event", object_key + (f" {reason}" if reason else ""))
 
-    async def refused(self, refusal: Refusal, object_key: str) -> None:
+    async def refused(self, refusal: Refusal, object_key: str) -> str:
         self._step("letter", f"{object_key} {refusal.code}")
+        return "letter's event"
+
+    def identity(self, arrival: Arrival) -> str:
+        return f"event of {arrival.file.decode()}"
 
     def _step(self, kind: str, what: str) -> None:
         if kind in self.fails:
@@ -118,6 +122,16 @@ async def test_a_data_set_put_aside_is_not_stated_twice() -> None:
     assert len(world.steps) == 4
 
 
+async def test_what_is_put_aside_names_its_event_the_second_time_too() -> None:
+    world = World()
+    keeper = storage(world)
+    await keeper.store(arrival("a"))
+    for _ in range(2):
+        with pytest.raises(PutAside) as caught:
+            await keeper.store(arrival("b"))
+        assert caught.value.event_id == "event of file"
+
+
 async def test_instances_of_different_uids_do_not_wait_for_each_other() -> None:
     world = World()
     keeper = storage(world)
@@ -139,6 +153,6 @@ async def test_an_index_that_is_behind_stops_new_work() -> None:
 async def test_what_is_refused_is_kept_and_then_stated() -> None:
     world = World()
     refusal = Refusal(b"r" * 32, b"file", "TEST", NOW, "1.2", "1.2.3", "1.2.840.10008.1.2", "uid_missing", "")
-    await storage(world).refuse(refusal)
+    assert await storage(world).refuse(refusal) == "letter's event"
     key = f"quarantine/refused/{(b'r' * 32).hex()}.dcm"
     assert world.steps == [f"put {key}", f"letter {key} uid_missing"]

@@ -23,13 +23,16 @@ class EventJournal:
     async def stored(self, arrival: Arrival, object_key: str, reason: str) -> None:
         instance = Instance.FromString(arrival.statement)
         instance.object_key, instance.reason = object_key, reason
-        cause = derived_id("instance", self._site, arrival.sop_instance_uid, arrival.sha256.hex())
         event = event_of(
-            topics.INSTANCES, arrival.study_instance_uid, instance, event_id(cause, "stored"), arrival.received_at
+            topics.INSTANCES, arrival.study_instance_uid, instance, self.identity(arrival), arrival.received_at
         )
         await self._append(event)
 
-    async def refused(self, refusal: Refusal, object_key: str) -> None:
+    def identity(self, arrival: Arrival) -> str:
+        cause = derived_id("instance", self._site, arrival.sop_instance_uid, arrival.sha256.hex())
+        return event_id(cause, "stored")
+
+    async def refused(self, refusal: Refusal, object_key: str) -> str:
         instance = Instance(
             site=self._site,
             sop_class_uid=refusal.sop_class_uid,
@@ -59,6 +62,7 @@ class EventJournal:
         letter.at.FromDatetime(refusal.received_at)
         kept = derived_id(letter.dead_letter_id, "kept")
         await self._append(event_of(topics.DEAD_LETTERS, letter.dead_letter_id, letter, kept, refusal.received_at))
+        return kept
 
     async def _append(self, event: Event) -> None:
         headers = telemetry.headers_of_current_context()

@@ -19,13 +19,13 @@ from pynetdicom.dimse_primitives import C_STORE
 from hilum import telemetry
 from hilum.clock import Clock
 from hilum.dicom.status import SUCCESS, status_of
-from hilum.errors import Fault, HilumError, Overloaded, Rejected, Unavailable
+from hilum.errors import Fault, HilumError, Overloaded, Unavailable
 from hilum.imaging.adapters.contexts import VERIFICATION, storage_sop_classes, supported
 from hilum.imaging.adapters.data_sets import Reading, Received
 from hilum.imaging.adapters.lobby import LobbyLimits
 from hilum.imaging.adapters.transport import Limits, StorageServer
 from hilum.imaging.app import Storage
-from hilum.imaging.domain import Refusal
+from hilum.imaging.domain import PutAside, Refusal
 from hilum.logs import BoundedWarnings
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ _METER = metrics.get_meter("hilum")
 _ANSWERS = _METER.create_counter("hilum_imaging_instances", description="C-STORE requests by outcome")
 _SECONDS = _METER.create_histogram("hilum_imaging_store_seconds", unit="s", description="request to answer")
 _LAST_ANSWER_SECONDS = 0.1  # from the end of the handler until the library has sent its answer
+_REFUSED_LINES = 10  # in 10 s
 _COMMENT_CHARACTERS = 64  # (0000,0902) Error Comment is LO
 
 
@@ -66,6 +67,7 @@ class StorageScp:
         self._clock = clock
         self._sop_classes = storage_sop_classes(listening.additional_sop_classes)
         self._in_hand = _InHand(listening.limits.receiving_bytes)
+        self._warnings = BoundedWarnings(_LOG, clock.monotonic, lines=_REFUSED_LINES)
         self._draining = False
         self._server: StorageServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,6 +92,7 @@ class StorageScp:
                 limits=listening.limits,
                 lobby_limits=listening.lobby,
                 warnings=BoundedWarnings(_LOG, self._clock.monotonic),
+                tick=self._warnings.settle,
             )
         except OSError as error:
             raise Unavailable("port_unavailable", f"the DICOM port cannot be bound: {error.strerror}") from error
@@ -111,6 +114,7 @@ class StorageScp:
         time.sleep(_LAST_ANSWER_SECONDS)
         for association in server.active_associations:
             association.abort()
+        self._warnings.settle(at_end=True)
         self._server = None
 
     def _on_requested(self, event: evt.Event) -> None:
@@ -127,6 +131,8 @@ class StorageScp:
                 status: int | Dataset = SUCCESS
             except HilumError as error:
                 outcome, status = error.code, _refused(error)
+                told = error.event_id if isinstance(error, PutAside) else "none"
+                self._warnings.warning("C-STORE answered %04XH: %s, event %s", status_of(error), error.code, told)
             except Exception as error:  # noqa: BLE001 - the peer must be answered whatever happens
                 _LOG.error("C-STORE: unexpected %s", type(error).__name__)
                 outcome, status = "unexpected", _refused(Fault("unexpected", "processing failed"))
@@ -154,8 +160,7 @@ class StorageScp:
             )
             read = self._reading.read(received)
             if isinstance(read, Refusal):
-                self._await(lambda: self._storage.refuse(read))
-                raise Rejected(read.code, read.text)
+                raise PutAside(read.code, read.text, self._await(lambda: self._storage.refuse(read)))
             return self._await(lambda: self._storage.store(read)).name.lower()
 
     def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -185,10 +186,13 @@ class StorageServer(ThreadedAssociationServer):
         limits: Limits,
         lobby_limits: LobbyLimits,
         warnings: BoundedWarnings,
+        tick: Callable[[], None],
     ) -> None:
+        """``tick`` is called ten times a second while the server listens."""
         self.limits = limits
         self.sockets: dict[int, BoundedSocket] = {}
         self._warnings = warnings
+        self._called_too = tick
         super().__init__(ae, address, ae_title, contexts, ssl_context, evt_handlers)
         assert self.socket is not None
         self._lobby: Lobby = Lobby(self.socket, lobby_limits, self._admit, self._tick, warnings)
@@ -214,6 +218,7 @@ class StorageServer(ThreadedAssociationServer):
     def _tick(self) -> None:
         self.service_actions()
         self._warnings.settle()
+        self._called_too()
 
     def receiving_bytes(self) -> int:
         """Bytes of all messages that are being received."""
