@@ -24,12 +24,21 @@ _T = TypeVar("_T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-async def answer(context: Context, work: Awaitable[_T], not_found: frozenset[str] = frozenset()) -> _T:
-    """What ``work`` gives; a `HilumError` ends the call by its class, or as NOT_FOUND where its code is in that set."""
+async def answer(
+    context: Context,
+    work: Awaitable[_T],
+    not_found: frozenset[str] = frozenset(),
+    failed_precondition: frozenset[str] = frozenset(),
+) -> _T:
+    """What ``work`` gives; a `HilumError` ends the call by its class, or as its code is told of in the sets."""
     try:
         return await work
     except HilumError as error:
-        status = grpc.StatusCode.NOT_FOUND if error.code in not_found else _STATUS[type(error)]
+        status = _STATUS[type(error)]
+        if error.code in not_found:
+            status = grpc.StatusCode.NOT_FOUND
+        elif error.code in failed_precondition:
+            status = grpc.StatusCode.FAILED_PRECONDITION
         await context.abort(status, str(error))
 
 

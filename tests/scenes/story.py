@@ -255,16 +255,25 @@ class Story:
         delivery.at.FromDatetime(self.now)
         await self.tell(topics.DELIVERIES, case_id, delivery)
 
-    async def dead_letter(self, of_event: str, topic: str = "messages", state: str = "kept") -> None:
+    async def dead_letter(
+        self,
+        of_event: str,
+        topic: str = "messages",
+        state: str = "kept",
+        *,
+        group: str = "ingest",
+        held: Message | None = None,
+        reason: str = "segment_missing",
+    ) -> None:
         letter = DeadLetter(
             dead_letter_id=f"letter-{of_event}",
-            group="ingest",
+            group=group,
             topic=topic,
             key="site|RIS|HOSPITAL",
             type=topics.BY_NAME[topic].type,
             event_id=of_event,
-            value=RawMessage(payload=b"what it choked on").SerializeToString(),
-            reason="segment_missing",
+            value=(held or RawMessage(payload=b"what it choked on")).SerializeToString(),
+            reason=reason,
             text="the message holds no ORC segment",
             attempts=1,
             state=state,

@@ -166,21 +166,26 @@ def reconcile(
 
 
 @dead_letters.command("list")
-def list_dead_letters(state: State = _STATE, as_json: Json = False) -> None:
-    """Every dead letter, oldest first."""
+def list_dead_letters(
+    state: State = _STATE,
+    limit: Annotated[int, typer.Option(help="At most so many; JSON holds all.", min=1)] = 50,
+    reason: Annotated[str, typer.Option(help="Only those with this coded reason.")] = "",
+    as_json: Json = False,
+) -> None:
+    """The newest dead letters; with --json all, oldest first."""
     from hilum.cli.letters import show_all
 
-    answer(lambda: show_all(state, as_json))
+    answer(lambda: show_all(state, limit, reason, as_json))
 
 
 @dead_letters.command("show")
 def show_dead_letter(
     dead_letter_id: Annotated[str, typer.Argument()],
     state: State = _STATE,
-    payload: Annotated[bool, typer.Option("--payload", help="Print its bytes too: they may name a patient.")] = False,
+    payload: Annotated[bool, typer.Option("--payload", help="Print what it holds: it may name a patient.")] = False,
     as_json: Json = False,
 ) -> None:
-    """One dead letter with its reason."""
+    """One dead letter with its reason, and for a message what its sender was told."""
     from hilum.cli.letters import show_one
 
     answer(lambda: show_one(state, dead_letter_id, payload, as_json))
@@ -192,7 +197,7 @@ def replay_dead_letters(
     state: State = _STATE,
     every: Annotated[bool, typer.Option("--all", help="Every one that was not replayed yet.")] = False,
 ) -> None:
-    """Send dead letters back to where they came from."""
+    """Send dead letters back to where they came from; 1 for a data set that was refused when it was sent."""
     from hilum.cli.letters import replay
 
     answer(lambda: replay(state, dead_letter_ids or [], every))

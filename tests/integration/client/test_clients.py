@@ -12,7 +12,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from hilum.api.worklist.v1.worklist_pb2 import ListCasesRequest, ReplayDeadLetterRequest
+from hilum.api.worklist.v1.worklist_pb2_grpc import LedgerServiceStub
 from hilum.client import Addresses, HilumClient, SyncHilumClient
+from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.embedded import Options, Running, running
 from hilum.errors import Duplicate, HilumError, Overloaded, Rejected, Unavailable
 from hilum.eventlog.sqlite import SqliteEventLog
@@ -111,9 +114,6 @@ async def test_cases_come_typed_and_page_by_page(system: System, monkeypatch: py
 
 
 async def test_a_page_token_of_ones_own_making_is_refused(system: System) -> None:
-    from hilum.api.worklist.v1.worklist_pb2 import ListCasesRequest
-    from hilum.api.worklist.v1.worklist_pb2_grpc import LedgerServiceStub
-
     async with grpc.aio.insecure_channel(system.addresses.ledger) as channel:
         stub = LedgerServiceStub(channel)
         for request in (ListCasesRequest(page_token="x"), ListCasesRequest(page_size=5000)):
@@ -158,6 +158,20 @@ async def test_dead_letters_are_listed_shown_and_replayed_once(system: System) -
             await client.replay_dead_letter(letter.dead_letter_id)
         with pytest.raises(Rejected, match="dead_letter_unknown"):
             await client.dead_letter("nobody")
+
+
+async def test_a_data_set_refused_at_the_door_is_not_sent_back(system: System) -> None:
+    await system.story.dead_letter("refused", "instances", group="imaging", held=Instance(reason="uid_missing"))
+    async with HilumClient(system.addresses) as client, asyncio.timeout(10):
+        while not await client.dead_letters():
+            await asyncio.sleep(0.05)
+        with pytest.raises(Rejected, match="dead_letter_final"):
+            await client.replay_dead_letter("letter-refused")
+    request = ReplayDeadLetterRequest(dead_letter_id="letter-refused")
+    async with grpc.aio.insecure_channel(system.addresses.ledger) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await LedgerServiceStub(channel).ReplayDeadLetter(request)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_reconcile_names_what_does_not_hold(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

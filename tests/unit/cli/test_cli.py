@@ -141,52 +141,6 @@ async def test_worklist_leaves_out_what_is_read(story: Story) -> None:
     assert printed("worklist", "--json", "--state", str(story.folder)) == []
 
 
-async def test_dead_letters_are_listed_with_their_reason_and_without_their_content(story: Story) -> None:
-    await story.dead_letter(await story.message("M9"))
-    await story.heard()
-
-    (letter,) = printed("dead-letters", "list", "--json", "--state", str(story.folder))
-
-    assert letter["reason"] == "segment_missing"
-    assert letter["state"] == "kept"
-    assert letter.keys() == {"dead_letter_id", "group", "topic", "reason", "text", "at", "state", "attempts"}
-
-
-async def test_a_dead_letter_shows_its_payload_only_when_asked(story: Story) -> None:
-    event = await story.message("M9")
-    await story.dead_letter(event)
-    await story.heard()
-    show = ("dead-letters", "show", f"letter-{event}", "--state", str(story.folder))
-
-    assert "what it choked on" not in hilum(*show).stdout
-    assert "what it choked on" not in hilum(*show, "--json").stdout
-    assert "what it choked on" in hilum(*show, "--payload").stdout
-
-
-async def test_replay_sends_the_event_back_and_only_once(story: Story) -> None:
-    event = await story.message("M9")
-    await story.dead_letter(event)
-    await story.heard()
-    replay = ("dead-letters", "replay", f"letter-{event}", "--state", str(story.folder))
-
-    assert (await ask(*replay)).exit_code == 0
-    await story.heard()
-
-    letters = await asyncio.to_thread(printed, "dead-letters", "list", "--json", "--state", str(story.folder))
-    assert [letter["state"] for letter in letters] == ["replayed"]
-    again = await ask(*replay)
-    assert again.exit_code == 1
-    assert "dead_letter_replayed" in again.stderr
-
-
-async def test_replay_wants_names_or_all(story: Story) -> None:
-    await story.heard()
-    state = ("--state", str(story.folder))
-    assert (await ask("dead-letters", "replay", *state)).exit_code == 2
-    assert (await ask("dead-letters", "replay", "x", *state)).exit_code == 2
-    assert (await ask("dead-letters", "replay", "--all", *state)).exit_code == 0
-
-
 async def test_a_model_is_set_with_a_reason_and_a_new_signed_revision(story: Story) -> None:
     await story.policy()
     state = str(story.folder)

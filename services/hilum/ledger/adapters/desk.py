@@ -49,7 +49,7 @@ class Desk:
         return letter
 
     async def replay(self, dead_letter_id: str) -> None:
-        """Send its event back. Raises `Rejected` (`dead_letter_unknown`), `Duplicate` (`dead_letter_replayed`)."""
+        """Send its event back. Raises as `replayable`."""
         letter = await self._view(lambda view: view.letter(dead_letter_id))
         await consumer.replay(self._platform.log, replayable(letter), self._platform.clock.now())
 
@@ -81,10 +81,17 @@ class Desk:
         return await self._store.transact(lambda transaction: ask(SqlView(transaction.connection)))
 
 
+def is_final(letter: DeadLetter) -> bool:
+    """A data set that was refused at the door: no event was given up, so that none can be sent back."""
+    return letter.group == "imaging" and letter.topic == topics.INSTANCES.name
+
+
 def replayable(letter: DeadLetter | None) -> DeadLetter:
-    """Raises `Rejected` (`dead_letter_unknown`), `Duplicate` (`dead_letter_replayed`)."""
+    """Raises `Rejected` (`dead_letter_unknown`, `dead_letter_final`), `Duplicate` (`dead_letter_replayed`)."""
     if letter is None:
         raise unknown()
+    if is_final(letter):
+        raise final()
     if letter.state == "replayed":
         raise Duplicate("dead_letter_replayed", "this dead letter was sent back before")
     return letter
@@ -92,3 +99,9 @@ def replayable(letter: DeadLetter | None) -> DeadLetter:
 
 def unknown() -> Rejected:
     return Rejected("dead_letter_unknown", "the ledger holds no dead letter with this identity")
+
+
+def final() -> Rejected:
+    return Rejected(
+        "dead_letter_final", "the data set was refused when it came, and no replay makes it another: have it sent again"
+    )

@@ -1,6 +1,5 @@
 """What the ledger shows, as JSON documents; the shapes are those of hilum.api.worklist.v1."""
 
-import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,14 +86,6 @@ def dead_letter(letter: DeadLetterFact) -> dict[str, Any]:
         "state": letter.state,
         "attempts": letter.attempts,
     }
-
-
-def payload(letter: DeadLetterFact) -> str:
-    """The bytes as text where they are text, else in base64: they may identify a patient."""
-    try:
-        return letter.payload.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(letter.payload).decode()
 
 
 def reconciliation(found: Reconciliation) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from hilum.ledger.ports import Selection
 
 SERVICE = pb.DESCRIPTOR.services_by_name["LedgerService"]
 _NOT_FOUND = frozenset({"dead_letter_unknown"})
+_PRECONDITION = frozenset({"dead_letter_final"})
 _PAGE = 200
 _LARGEST_PAGE = 1000
 _MESSAGE_BYTES = 16 * 1024 * 1024
@@ -72,7 +73,7 @@ class LedgerServicer(pb_grpc.LedgerServiceServicer):
     async def ReplayDeadLetter(  # noqa: N802
         self, request: pb.ReplayDeadLetterRequest, context: Context
     ) -> pb.ReplayDeadLetterResponse:
-        await answer(context, self._desk.replay(request.dead_letter_id), _NOT_FOUND)
+        await answer(context, self._desk.replay(request.dead_letter_id), _NOT_FOUND, _PRECONDITION)
         return pb.ReplayDeadLetterResponse()
 
     async def Reconcile(self, request: pb.ReconcileRequest, context: Context) -> pb.ReconcileResponse:  # noqa: N802
