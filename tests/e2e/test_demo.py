@@ -48,6 +48,18 @@ def test_it_keeps_to_its_time_and_memory(demo: tuple[Path, str]) -> None:
     assert int(found[2]) < 800
 
 
+def test_it_says_at_both_ends_that_it_is_no_clinical_use(demo: tuple[Path, str]) -> None:
+    lines = demo[1].strip().splitlines()
+    assert "not for clinical use" in lines[0]
+    assert "not for clinical use" in lines[-1]
+
+
+def test_nothing_that_it_shows_is_cut_or_jargon(demo: tuple[Path, str]) -> None:
+    assert "…" not in demo[1]
+    tables = [line for line in demo[1].splitlines() if line.startswith("│") and "/" not in line]
+    assert [line for line in tables if re.search("monochrome|suppressed|conditional|[a-z]_[a-z]", line)] == []
+
+
 def test_it_cleans_up(demo: tuple[Path, str]) -> None:
     assert list((demo[0] / "scratch").iterdir()) == []
     assert [path.name for path in demo[0].iterdir() if path.name not in ("scratch", "out")] == []

@@ -214,13 +214,22 @@ def list_models(state: State = _STATE, as_json: Json = False) -> None:
 @models.command("set")
 def set_model(
     name: Annotated[str, typer.Argument()],
-    to: Annotated[str, typer.Option("--state", help="live, silent or off.")],
+    to: Annotated[str, typer.Option("--state", help="What the model shall be: live, silent or off.")],
     reason: Annotated[str, typer.Option(help="Why; kept with the signed policy.")],
     directory: Annotated[
-        Path, typer.Option("--directory", envvar="HILUM_STATE", help="The state directory.", file_okay=False)
+        Path,
+        typer.Option(
+            "--directory",
+            envvar="HILUM_STATE",
+            help="The state directory, which other commands call --state.",
+            file_okay=False,
+        ),
     ] = _STATE,
 ) -> None:
-    """Restrict or enable a model; a running system takes it up at once."""
+    """Restrict or enable a model; a running system takes it up at once.
+
+    As --state says here what the model shall be, the state directory is told by HILUM_STATE or --directory.
+    """
     from hilum.cli.models import set_state
 
     answer(lambda: set_state(directory, name, to, reason))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -37,6 +38,7 @@ from hilum.simulator.settled import Ledger, settled
 if TYPE_CHECKING:  # the asynchronous stub exists for type checkers only
     from hilum.api.worklist.v1.worklist_pb2_grpc import LedgerServiceAsyncStub
 
+_WIDE = 150  # where the output is no terminal, so that nothing is cut
 _FOLDERS = ("hl7", "fhir", "dicom", "overlays", "receipts")
 
 
@@ -64,7 +66,7 @@ class DemoOptions:
 
 async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     """Show it; 0 when every examination is accounted for, 1 when a check failed, 2 for options that cannot be used."""
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else _WIDE)
     began = time.monotonic()
     if (options.images is None) != (options.labels is None):
         console.print("--images and --labels belong together")
@@ -75,6 +77,7 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     except (HilumError, OSError) as error:
         console.print(str(error))
         return 2
+    pages.show_caution(console)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # a refused association is the modality's to report
     async with watched_footprint() as peak:
         with tempfile.TemporaryDirectory(prefix="hilum-demo-") as state:
@@ -82,6 +85,7 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
                 pages.show_addresses(console, hospital, hilum)
                 done = await _perform(console, options, examinations, hospital, hilum)
         pages.show_end(console, options.out, time.monotonic() - began, peak.megabytes)
+        pages.show_caution(console)
     return 0 if done else 1
 
 
@@ -150,8 +154,8 @@ async def send(
     """The day at the hospital: orders by MLLP, images by DIMSE, and word from the RIS when an examination is done."""
     feed = Hl7Feed("127.0.0.1", mllp_port)
     modality = Modality("127.0.0.1", dicom_port)
-    ordering = progress.add_task("orders over MLLP", total=len(examinations))
-    imaging = progress.add_task("examinations over DIMSE", total=len(examinations))
+    ordering = progress.add_task("orders sent (HL7)", total=len(examinations))
+    imaging = progress.add_task("examinations sent (DICOM)", total=len(examinations))
     for number, examination in enumerate(examinations):
         hospital.ehr.add_patient(examination.order)
         hospital.ris.reading_list.add(examination.order)

@@ -20,13 +20,48 @@ from hilum.simulator.settled import Ledger
 _MOST_ROWS = 24
 _PRIORITIES = {"S": "stat", "A": "asap", "R": "routine", "": "routine"}
 
+_PEERS = {"ris": "RIS", "ehr": "EHR", "pacs": "PACS"}
+_KINDS = {
+    "priority": "reading priority",
+    "diagnostic_report": "preliminary report",
+    "structured_report": "structured report",
+    "secondary_capture": "overlay",
+}
+_STATES = {
+    "landed": "arrived, and the receiver said so",
+    "suppressed:no_image_marked": "not sent: no finding to mark on an image",
+    "suppressed:nothing_to_raise": "not sent: no finding that asks for a priority",
+    "suppressed:report_final": "not sent: the report was final already",
+}
+_REASONS = {
+    "conflict:identity": "images and order name different patients",
+    "ineligible:view": "not a frontal view",
+    "ineligible:paediatric": "the patient is no child",
+    "ineligible:adult": "the patient is no adult",
+    "ineligible:phantom": "not one of the drawn phantoms",
+    "never_arrived": "no images came",
+    "unmatched": "no order came",
+}
+_PICTURES = {
+    "plain": "a plain picture",
+    "skin fold": "with a skin fold",
+    "lines": "with lines and tubes",
+    "rotated": "patient rotated",
+    "blurred": "blurred by movement",
+    "monochrome1": "stored black for white",
+}
+
 _OUTCOMES: tuple[tuple[Outcome, str], ...] = (
     ("effect", "new"),
     ("update", "updated"),
-    ("repeat", "identical again"),
-    ("found", "met by a conditional create"),
+    ("repeat", "the same again"),
+    ("found", "already there"),
     ("conflict", "in conflict"),
 )
+
+
+def show_caution(console: Console) -> None:
+    console.print("The models here are demonstrations. They are not for clinical use.", style="bold yellow")
 
 
 def show_addresses(console: Console, hospital: Hospital, hilum: Running) -> None:
@@ -46,8 +81,8 @@ def show_reading_list(console: Console, reading_list: ReadingList, examinations:
     before, after = reading_list.in_order_of_arrival(), reading_list.in_order()
     place = {entry.accession_number: number for number, entry in enumerate(before, 1)}
     table = Table(title="The reading list", title_justify="left")
-    for heading in ("before", "after", "accession", "patient", "priority", "because", "truth"):
-        table.add_column(heading, justify="right" if heading in ("before", "after") else "left")
+    for heading in ("before", "after", "accession number", "patient", "priority", "because", "truth"):
+        table.add_column(heading, justify="right" if heading in ("before", "after") else "left", overflow="fold")
     for number, entry in enumerate(after[:_MOST_ROWS], 1):
         raised = entry.raised_at is not None
         table.add_row(
@@ -75,10 +110,10 @@ def show_reading_list(console: Console, reading_list: ReadingList, examinations:
 def show_ledger(console: Console, ledger: Ledger, verdict: ReconcileResponse) -> None:
     """The identity of each algorithm, and what `reconcile` found."""
     table = Table(title="The ledger", title_justify="left")
-    for heading in ("algorithm", "expected", "=", "resulted", "+ no result, each with its reason", "+ in progress"):
-        table.add_column(heading)
+    for heading in ("algorithm", "expected", "=", "with a result", "+ without, and why", "+ in progress"):
+        table.add_column(heading, overflow="fold")
     for identity in verdict.identities:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(identity.reasons.items()))
+        reasons = "\n".join(f"{count}: {in_words(reason)}" for reason, count in sorted(identity.reasons.items()))
         table.add_row(
             identity.algorithm,
             str(identity.expected),
@@ -103,14 +138,19 @@ def show_deliveries(console: Console, ledger: Ledger, hospital: Hospital) -> Non
         for delivery in entry.deliveries
     )
     table = Table(title="Did it land?", title_justify="left")
-    for heading in ("destination", "kind", "state", "count"):
-        table.add_column(heading, justify="right" if heading == "count" else "left")
+    for heading in ("receiver", "what", "what became of it", "count"):
+        table.add_column(heading, justify="right" if heading == "count" else "left", overflow="fold")
     for (destination, kind, state), count in sorted(states.items()):
-        table.add_row(destination, kind, state, str(count))
+        table.add_row(
+            _PEERS.get(destination, destination),
+            _KINDS.get(kind, kind),
+            _STATES.get(state, in_words(state)),
+            str(count),
+        )
     console.print(table)
     for peer in (hospital.ris, hospital.ehr, hospital.pacs):
         counts = ", ".join(f"{peer.receipts.count(outcome)} {name}" for outcome, name in _OUTCOMES)
-        console.print(f"{type(peer).__name__} counted: {counts}")
+        console.print(f"{type(peer).__name__.upper()} counted for itself: {counts}")
 
 
 def show_accuracy(console: Console, ledger: Ledger, examinations: list[Examination]) -> None:
@@ -156,6 +196,8 @@ def show_example(console: Console, out: Path, hospital: Hospital, ledger: Ledger
         if receipt.facts["AccessionNumber"] == accession and receipt.facts["Modality"] == "SR"
     ]
     table = Table(title=f"For instance, examination {accession}", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, paths in {
         "structured report (TID 1500)": reports,
         "overlay": sorted((out / "overlays").glob(f"{accession}-*.png")),
@@ -176,11 +218,18 @@ def show_end(console: Console, out: Path, seconds: float, megabytes: float) -> N
         "the peers' receipts": ("receipts", "*.jsonl"),
     }
     table = Table(title="Where to look", title_justify="left", show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
     for name, (folder, pattern) in places.items():
         table.add_row(name, f"{out / folder}", f"{len(list((out / folder).glob(pattern)))} files")
     table.add_row("the ledger, and its checks", f"{out / 'ledger.json'}, {out / 'reconcile.json'}", "")
     console.print(table)
     console.print(f"{seconds:.1f} s in all, at most {megabytes:.0f} MB of memory in all processes.")
+
+
+def in_words(reason: str) -> str:
+    """A coded reason as a reader says it; a code that is new here loses only its punctuation."""
+    return _REASONS.get(reason, reason.replace("suppressed:", "not sent: ").replace("_", " "))
 
 
 def _priority(entry: Entry) -> str:
@@ -191,7 +240,8 @@ def _priority(entry: Entry) -> str:
 def _truth(examination: Examination) -> str:
     if examination.truth is None:
         return examination.note
-    return f"{'positive' if examination.truth else 'negative'} ({examination.note})"
+    note = _PICTURES.get(examination.note, examination.note)
+    return f"{'positive' if examination.truth else 'negative'} ({note})"
 
 
 def _interval(estimate: Estimate | None) -> str:

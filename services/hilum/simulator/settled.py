@@ -49,7 +49,7 @@ async def list_cases(stub: "LedgerServiceAsyncStub") -> Ledger:
 
 async def settled(stub: "LedgerServiceAsyncStub", cases: int, seconds: float, progress: Progress) -> Ledger:
     """The ledger once ``cases`` cases and all their deliveries have come to an end, or as it is when time is up."""
-    task = progress.add_task("cases accounted for", total=cases)
+    task = progress.add_task("examinations accounted for", total=cases)
     until = time.monotonic() + seconds
     while True:
         ledger = await list_cases(stub)

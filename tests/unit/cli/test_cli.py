@@ -203,6 +203,19 @@ def test_the_state_directory_can_come_from_the_environment(tmp_path: Path, monke
     assert "elsewhere" in hilum("worklist").stderr
 
 
+async def test_a_model_is_set_in_the_state_directory_of_the_environment(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await story.policy()
+    monkeypatch.setenv("HILUM_STATE", str(story.folder))
+
+    done = await ask("models", "set", ALGORITHM, "--state", "silent", "--reason", "trial")
+
+    assert done.exit_code == 0, done.output
+    assert (await read_all(story.log))[ALGORITHM].state == "silent"
+    assert "HILUM_STATE" in (await ask("models", "set", "--help")).stdout
+
+
 async def test_the_ledger_is_read_after_the_system_stopped(story: Story) -> None:
     await story.resulted_case()
     await story.heard()

@@ -51,9 +51,12 @@ async def test_an_ineligible_study_lists_every_rule_with_what_it_saw(story) -> N
     (entry,) = await story.entries()
 
     assert entry.disposition == entry.reason == "ineligible:modality"
-    assert entry.explanation == "modality failed: saw MR, expected in CR, DX"
+    assert entry.explanation == "modality (dicom.Modality) failed: saw MR, expected in CR, DX"
     (decided,) = [moment.detail for moment in entry.timeline if moment.what == "ineligible"]
-    assert decided == "modality failed: saw MR, expected in CR, DX; view passed: saw AP, expected in AP, PA"
+    assert decided == (
+        "modality (dicom.Modality) failed: saw MR, expected in CR, DX; "
+        "view (dicom.ViewPosition) passed: saw AP, expected in AP, PA"
+    )
 
 
 async def test_what_waits_is_in_progress_until_it_is_due(story) -> None:

@@ -134,7 +134,7 @@ def _explanation(file: CaseFile, state: AlgorithmFact) -> str:
 
 
 def _rule_in_words(rule: RuleFact) -> str:
-    return f"{rule.rule} {rule.outcome}: saw {rule.seen or 'nothing'}, expected {rule.expected}"
+    return f"{rule.rule} ({rule.field}) {rule.outcome}: saw {rule.seen or 'nothing'}, expected {rule.expected}"
 
 
 def _moments(file: CaseFile, state: AlgorithmFact) -> Iterator[Moment]:
