@@ -11,7 +11,8 @@ from hilum.errors import Rejected
 from hilum.hl7.charsets import codec_of, encode
 from hilum.hl7.escapes import NULL, STANDARD, Delimiters, escape
 from hilum.hl7.fieldpath import FIRST, parse_path
-from hilum.hl7.message import Message, Segment
+from hilum.hl7.message import Message
+from hilum.hl7.segment import Segment
 from hilum.hl7.timestamps import write_timestamp
 
 Component = str | tuple[str, ...]

@@ -10,13 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from hilum.errors import Rejected
 from hilum.hl7.escapes import Delimiters, unescape
-
-if TYPE_CHECKING:
-    from hilum.hl7.message import Segment, View
+from hilum.hl7.segment import Segment, View
 
 _SELECTOR = r"(?:\[([^\]]+)\])?"
 _PLACE = r"([0-9]{1,3})"
@@ -49,7 +46,7 @@ class FieldPath:
     component: int
     subcomponent: int
 
-    def read(self, view: "View") -> str:
+    def read(self, view: View) -> str:
         """The value, unescaped; "" when absent. With ``[*]`` repetitions, their values joined by newlines."""
         if self.repetition.index is None and not self.repetition.first:
             return "\n".join(self.read_all(view))
@@ -63,7 +60,7 @@ class FieldPath:
         text = component_of(text, delimiters, (self.component or 1) + ahead, subcomponent or self.subcomponent or 1)
         return unescape(text, delimiters, codec) if delimiters.escape in text else text
 
-    def raw(self, view: "View") -> str:
+    def raw(self, view: View) -> str:
         """The text that the path names, as it came; a path without repetition or component names the whole field."""
         segments = self.matching(view)
         if not segments:
@@ -81,7 +78,7 @@ class FieldPath:
         parts = text.split(view.delimiters.subcomponent)
         return parts[self.subcomponent - 1] if self.subcomponent <= len(parts) else ""
 
-    def read_all(self, view: "View") -> list[str]:
+    def read_all(self, view: View) -> list[str]:
         """Every value that the path does not pin to one segment or repetition, empty ones left out."""
         values = []
         every = self.occurrence is FIRST
@@ -92,7 +89,7 @@ class FieldPath:
                     values.append(value)
         return values
 
-    def matching(self, view: "View") -> "Sequence[Segment]":
+    def matching(self, view: View) -> "Sequence[Segment]":
         """The segments that the occurrence selects: one or none, or all of them for ``[*]``."""
         segments = view.every(self.segment)
         chosen = self.occurrence
@@ -106,7 +103,7 @@ class FieldPath:
             return segments
         return segments[chosen.index : chosen.index + 1]
 
-    def repetitions(self, segment: "Segment", view: "View", *, every: bool = False) -> list[str]:
+    def repetitions(self, segment: Segment, view: View, *, every: bool = False) -> list[str]:
         """The texts of the repetitions that the path selects in ``segment``."""
         text = segment.raw(self.field)
         if not text:
@@ -124,7 +121,7 @@ class FieldPath:
             return texts
         return texts[chosen.index : chosen.index + 1]
 
-    def repetition_text(self, view: "View") -> str:
+    def repetition_text(self, view: View) -> str:
         """The text of the one repetition that the path names, "" when there is none."""
         segments = view.every(self.segment) if self.occurrence is FIRST else self.matching(view)
         if not segments:

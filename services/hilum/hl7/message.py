@@ -6,63 +6,18 @@ access. Text that nobody asks for is never split. Unknown segments and fields ar
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE, codec_of, decode, encode
 from hilum.hl7.escapes import Delimiters, read_delimiters, unescape
 from hilum.hl7.fieldpath import parse_path
+from hilum.hl7.segment import Segment
 
 MAX_SEGMENTS = 10_000
 """Far above any message of radiology; a frame of a million empty lines must not become a million objects."""
-_HEADERS = frozenset({"MSH", "FHS", "BHS"})
 _USUAL = frozenset({"MSH", "EVN", "PID", "PV1", "ORC", "OBR", "OBX", "NTE", "TQ1", "IPC", "ZDS", "MRG"})
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
 _LINE_FEED = re.compile(r"\n(?=[A-Z][A-Z0-9]{2}(?:[^\w\s]|[\r\n]|\Z)|\s*\Z)")
-
-
-class View(Protocol):
-    """Where a path looks: a whole message, or one group of it."""
-
-    @property
-    def delimiters(self) -> Delimiters: ...
-    @property
-    def codec(self) -> str: ...
-    @property
-    def index(self) -> Mapping[str, list["Segment"]]: ...
-    def every(self, name: str) -> list["Segment"]: ...
-
-
-class Segment:
-    """One segment: ``line`` is its text as it came, ``fields[n]`` the undecoded text of field ``n`` (1-based)."""
-
-    __slots__ = ("_separator", "fields", "line", "name")
-
-    fields: list[str]
-    """Element 0 is the segment's name; in header segments element 1 is the separator itself (MSH-1)."""
-
-    def __init__(self, line: str, separator: str) -> None:
-        self.name = line[:3]
-        self.line = line
-        self._separator = separator
-
-    def __getattr__(self, name: str) -> list[str]:
-        """Split on first use; afterwards ``fields`` is a plain slot, which is what makes extraction fast."""
-        if name != "fields":
-            raise AttributeError(name)
-        fields = self.line.split(self._separator)
-        if self.name in _HEADERS:
-            fields.insert(1, self._separator)
-        self.fields = fields
-        return fields
-
-    def raw(self, number: int) -> str:
-        """The text of a field as it came, "" when absent."""
-        fields = self.fields
-        return fields[number] if number < len(fields) else ""
-
-    def __repr__(self) -> str:
-        return f"<Segment {self.name}>"  # never content
 
 
 class Message:

@@ -16,7 +16,8 @@ from hilum.errors import HilumError, Rejected
 from hilum.hl7.datatypes import PARTS, Part, plausible
 from hilum.hl7.escapes import unescape
 from hilum.hl7.fieldpath import FIRST, FieldPath, parse_path
-from hilum.hl7.message import Message, Segment, View
+from hilum.hl7.message import Message
+from hilum.hl7.segment import Segment, View
 
 Value = str | list[dict[str, str]]
 Kind = Literal["order", "report", "patient", "merge"]

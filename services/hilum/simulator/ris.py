@@ -10,7 +10,8 @@ from hilum.errors import HilumError
 from hilum.hl7 import mllp
 from hilum.hl7.compose import MessageBuilder
 from hilum.hl7.escapes import unescape
-from hilum.hl7.message import Group, Message, Segment, parse
+from hilum.hl7.message import Group, Message, parse
+from hilum.hl7.segment import Segment
 from hilum.ids import control_id
 from hilum.simulator.reading_list import ReadingList
 from hilum.simulator.receipts import Receipt, Receipts

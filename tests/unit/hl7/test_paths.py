@@ -8,8 +8,9 @@ from hl7apy.core import Message as PeerMessage
 from hl7apy.parser import parse_message
 
 from hilum.errors import Rejected
-from hilum.hl7.message import Message, View, parse
+from hilum.hl7.message import Message, parse
 from hilum.hl7.paths import FieldRule, PathTables, Structure, Value, compile_tables, extract, load_tables
+from hilum.hl7.segment import View
 
 
 def structure_of(message: Message, tables: PathTables) -> Structure:

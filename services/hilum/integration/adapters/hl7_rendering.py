@@ -11,7 +11,8 @@ from datetime import datetime, tzinfo
 from hilum.errors import Rejected
 from hilum.fhir import systems
 from hilum.hl7.compose import FieldValue, MessageBuilder, Repetition
-from hilum.hl7.message import Group, Message, Segment, header_line, parse
+from hilum.hl7.message import Group, Message, header_line, parse
+from hilum.hl7.segment import Segment
 from hilum.hl7.tables import version_number
 from hilum.hl7.timestamps import write_timestamp
 from hilum.ids import control_id, derived_id
