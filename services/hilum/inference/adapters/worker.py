@@ -11,7 +11,9 @@ import resource
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from hilum.errors import Fault, HilumError
 from hilum.inference.adapters.reading import read_images
@@ -82,6 +84,13 @@ def main() -> None:
     # The readers warn by quoting what they read, which may name a patient.
     warnings.simplefilter("ignore")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    with suppress(EOFError, BrokenPipeError):  # the parent is gone
+        _serve(requests, replies)
+    with suppress(BrokenPipeError):
+        replies.close()
+
+
+def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
     setup: WorkerSetup = read_frame(requests)
     resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_bytes, setup.memory_bytes))
     try:
@@ -91,10 +100,7 @@ def main() -> None:
         return
     write_frame(replies, models.loaded)
     while True:
-        try:
-            job = read_frame(requests)
-        except EOFError:
-            return
+        job = read_frame(requests)
         try:
             reply = models.do(job)
         except (StepFailed, HilumError) as error:
