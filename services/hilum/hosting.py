@@ -107,6 +107,9 @@ async def _serve(service: Service, readiness: Readiness) -> None:
         readiness.ready(service.name)
 
     await service.serve(ready)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return  # told to, and it drained
     raise Fault("service_ended", f"{service.name} ended without being told to")
 
 

@@ -1,6 +1,7 @@
 """Starting, becoming ready, draining."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -70,6 +71,20 @@ async def test_a_service_that_ends_unasked_is_a_fault() -> None:
     (fault,) = ended.value.exceptions
     assert isinstance(fault, Fault)
     assert fault.code == "service_ended"
+
+
+async def test_a_service_that_returns_when_told_to_end_has_drained() -> None:
+    class Swallows(Serves):
+        async def serve(self, ready: Callable[[], None]) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await super().serve(ready)
+
+    readiness = Readiness(["a"])
+    hosting = asyncio.create_task(host([Swallows("a")], readiness))
+    await asyncio.wait_for(readiness.wait(), 1)
+    hosting.cancel()
+    await asyncio.wait([hosting])
+    assert hosting.cancelled()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
