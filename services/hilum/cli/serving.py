@@ -15,7 +15,8 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def serve(
     services: list[str], state: Path, config: Path | None, ports: Mapping[str, int | None], otlp_endpoint: str | None
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format=_FORMAT)
+    logging.basicConfig(level=logging.WARNING, format=_FORMAT)
+    logging.getLogger("hilum").setLevel(logging.INFO)  # ours alone: libraries tell of addresses that name patients
     options = embedded.Options(
         state=state,
         config=config,

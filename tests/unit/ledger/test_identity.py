@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.ledger.domain.facts import Key, OrderFact, StudyFact
-from hilum.ledger.domain.identity import Unit, order_groups, units
+from hilum.ledger.domain.identity import Unit, units
+from hilum.ledger.domain.orders import order_groups
 
 AT = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def study(uid: str, accession: str = "") -> StudyFact:
 
 def counted(orders: list[OrderFact], studies: list[StudyFact]) -> list[str]:
     """What is expected: the study, or the first message of an order without one."""
-    found = [unit for unit in units(orders, studies) if not unit.former]
+    found = units(orders, studies)
     return sorted(unit.study_instance_uid or min(message for message, _ in unit.messages) for unit in found)
 
 
@@ -61,11 +62,18 @@ def test_a_study_that_an_order_announces_is_expected() -> None:
     assert counted([order(1, accession="A", study="1.2")], []) == ["1.2"]
 
 
-def test_the_newest_name_of_the_study_counts() -> None:
+def test_an_order_that_names_two_studies_is_expected_for_each() -> None:
     orders = [order(1, placer="P", study="1.2"), order(2, placer="P", study="1.3")]
 
-    assert counted(orders, []) == ["1.3"]
-    assert [unit.study_instance_uid for unit in units(orders, []) if unit.former] == ["1.2"]
+    assert counted(orders, []) == ["1.2", "1.3"]
+
+
+def test_one_placer_order_that_two_fillers_take_is_two() -> None:
+    orders = [order(1, placer="P"), order(2, placer="P", filler="F1"), order(3, placer="P", filler="F2")]
+
+    found = units(orders, [])
+    assert [sorted(message for message, _ in unit.messages) for unit in found] == [["m1", "m2"], ["m1", "m3"]]
+    assert [unit.filler for unit in found] == ["F1", "F2"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_the_order_of_arrival_is_of_no_account(told, shown, random) -> None:
     random.shuffle(mixed)
 
     def told_of(found: tuple[Unit, ...]) -> set[tuple[str, frozenset[tuple[str, int]], bool]]:
-        return {(unit.study_instance_uid, unit.messages, unit.former) for unit in found}
+        return {(unit.study_instance_uid, unit.messages, unit.filler) for unit in found}
 
     assert told_of(units(orders, studies)) == told_of(units(mixed, studies[::-1]))
 

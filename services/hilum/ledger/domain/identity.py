@@ -10,6 +10,7 @@ from datetime import datetime
 
 from hilum.ledger.domain.entry import IN_PROGRESS, RESULTED, disposition_of, is_overdue
 from hilum.ledger.domain.facts import AlgorithmFact, CaseFact, Key, OrderFact, StudyFact
+from hilum.ledger.domain.orders import order_groups
 
 SUPERSEDED = "superseded"
 
@@ -21,7 +22,7 @@ class Unit:
     study_instance_uid: str  # empty: an order whose study nobody has named
     messages: frozenset[tuple[str, int]] = frozenset()  # message_id and ordinal of each message of its orders
     seen_at: datetime | None = None
-    former: bool = False  # an order named the study once and names another now: it may have a case, or none
+    filler: str = ""  # tells orders apart that share a message
 
 
 def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Unit, ...]:
@@ -35,15 +36,11 @@ def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Un
         for key in study.accession_numbers:
             by_accession[key.value].append((key, study.study_instance_uid))
     alone: list[Unit] = []
-    former: dict[str, datetime] = {}
     for group in order_groups(orders):
         messages = {(order.message_id, order.ordinal) for order in group}
         first = min(order.at for order in group)
-        named = [order for order in group if order.study_instance_uid]
-        former |= {order.study_instance_uid: order.at for order in named}
-        if named:
-            found = {max(named, key=_newest).study_instance_uid}
-        else:
+        found = {order.study_instance_uid for order in group if order.study_instance_uid}  # one at most
+        if not found:
             found = {
                 uid
                 for order in group
@@ -55,37 +52,10 @@ def units(orders: Sequence[OrderFact], studies: Iterable[StudyFact]) -> tuple[Un
             by_study[uid] |= messages
             seen[uid] = min(seen.get(uid, first), first)
         if not found:
-            alone.append(Unit("", frozenset(messages), first))
+            fillers = {key.value for order in group for key in order.keys if key.kind == "filler"}
+            alone.append(Unit("", frozenset(messages), first, filler=min(fillers, default="")))
     known = [Unit(uid, frozenset(messages), seen[uid]) for uid, messages in sorted(by_study.items())]
-    left = [Unit(uid, frozenset(), at, former=True) for uid, at in sorted(former.items()) if uid not in by_study]
-    return (*known, *left, *alone)
-
-
-def order_groups(orders: Sequence[OrderFact]) -> list[list[OrderFact]]:
-    """The messages of each order: the same placer's or filler's number; without either, the same accession number."""
-    parents = list(range(len(orders)))
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            parents[index] = parents[parents[index]]
-            index = parents[index]
-        return index
-
-    holders: dict[tuple[str, str, bool], list[tuple[Key, int]]] = defaultdict(list)
-    for index, order in enumerate(orders):
-        numbered = any(key.kind != "accession" for key in order.keys)
-        for key in order.keys:
-            if key.kind == "accession" and numbered:
-                continue
-            same = holders[(key.kind, key.value, numbered)]
-            for other, at in same:
-                if key.agrees(other):
-                    parents[root(index)] = root(at)
-            same.append((key, index))
-    groups: dict[int, list[OrderFact]] = defaultdict(list)
-    for index, order in enumerate(orders):
-        groups[root(index)].append(order)
-    return list(groups.values())
+    return (*known, *alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +95,7 @@ def standing(all_units: Sequence[Unit], cases: Iterable[CaseFact], states: Itera
         found = _cases_of(unit, by_study, by_message)
         if not found:  # a case that no algorithm looks at yet
             found = {case.case_id for case in left if not dispositions[case.case_id] and _holds_order(case, unit)}
-        if not found and not unit.former:
+        if not found:
             missing.append(unit)
         if len(found) > 1:
             doubled.append(unit)
@@ -144,7 +114,13 @@ def _cases_of(
 ) -> set[str]:
     if unit.study_instance_uid:
         return {case.case_id for case in by_study.get(unit.study_instance_uid, [])}
-    return {case.case_id for message in unit.messages for case in by_message.get(message, [])}
+    found = {case.case_id: case for message in unit.messages for case in by_message.get(message, [])}
+    if unit.filler and len(found) > 1:
+        mine = ("filler", unit.filler)
+        return {
+            case_id for case_id, case in found.items() if mine in {(key.kind, key.value) for key in case.order_keys}
+        }
+    return set(found)
 
 
 def _holds_order(case: CaseFact, unit: Unit) -> bool:
@@ -199,10 +175,7 @@ def identities(
     for algorithm in sorted({*algorithms, *(name for _, name in current)}):
         since = algorithms.get(algorithm)
         has_entry = {unit for case_id, unit in stands.cases.items() if (case_id, algorithm) in entered}
-        expected = sum(
-            unit in has_entry or not (unit.former or (since and unit.seen_at and unit.seen_at < since))
-            for unit in all_units
-        )
+        expected = sum(unit in has_entry or not (since and unit.seen_at and unit.seen_at < since) for unit in all_units)
         counted = [
             state for (case_id, name), state in current.items() if name == algorithm and _counts(case_id, state, stands)
         ]
@@ -226,7 +199,3 @@ def _counts(case_id: str, state: AlgorithmFact, stands: Standing) -> bool:
     """Cases that nothing accounts for are counted too, so that they break the sum; those handed over are not."""
     explained = case_id in stands.cases or any(case.case_id == case_id for case in stands.unexplained)
     return explained and state.disposition != SUPERSEDED
-
-
-def _newest(order: OrderFact) -> tuple[datetime, str, int]:
-    return (order.stamp, order.message_id, order.ordinal)
