@@ -29,11 +29,17 @@ def examinations() -> list[Examination]:
 
 
 @pytest.fixture(scope="module")
-def collector(examinations: list[Examination], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """Spans of two studies: the first becomes ready by its order's CM, the second by its last image."""
+def told(examinations: list[Examination], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, str]]:
+    """Spans and log of two studies: the first becomes ready by its order's CM, the second by its last image."""
+    folder = tmp_path_factory.mktemp("trace")
     with collecting() as found:
-        asyncio.run(_run(found, examinations, tmp_path_factory.mktemp("trace")))
-        yield found
+        asyncio.run(_run(found, examinations, folder))
+        yield found, (folder / "hilum.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def collector(told: tuple[Collector, str]) -> Collector:
+    return told[0]
 
 
 async def _run(collector: Collector, examinations: list[Examination], folder: Path) -> None:
@@ -93,8 +99,9 @@ def test_every_span_but_the_first_has_its_parent_in_the_trace(collector: Collect
         assert [span.name for span in spans if span.parent_span_id and span.parent_span_id not in known] == []
 
 
-def test_no_span_names_a_patient(collector: Collector, examinations: list[Examination]) -> None:
-    said = "\n".join(str(span) for span in collector.spans)
+def test_no_span_and_no_log_line_names_a_patient(told: tuple[Collector, str], examinations: list[Examination]) -> None:
+    said = "\n".join([*(str(span) for span in told[0].spans), told[1]])
+    assert "integration is ready" in said
     for examination in examinations:
         order = examination.order
         family, given = order.patient_name.split("^")
