@@ -9,8 +9,10 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 from hilum.dicom.status import Category, category_of, error_of
@@ -162,8 +164,16 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
     )
     for sop_class_uid, transfer_syntax_uid in contexts:
         entity.add_requested_context(UID(sop_class_uid), UID(transfer_syntax_uid))
+    rejections: list[A_ASSOCIATE_RJ] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
     try:
-        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
+        association = entity.associate(
+            peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[(evt.EVT_PDU_RECV, note)]
+        )
     except UnicodeError as error:  # a label that is empty or too long for a name
         raise Rejected("host_invalid", "the peer's host is no host name") from error
     except OSError as error:  # the name is not known
@@ -171,7 +181,7 @@ def _association(peer: Peer, contexts: Iterable[tuple[str, str]]) -> Iterator[As
     if entity.connection is None or not entity.connection.opened:
         raise Unavailable("connection_failed", "the peer could not be reached")
     if not association.is_established:
-        raise _refusal(association)
+        raise _refusal(association, rejections)
     rest_reactor(association)
     try:
         yield association
@@ -220,12 +230,12 @@ def rest_reactor(association: Association) -> None:
     resting.reached.wait(_RESTING_SECONDS)
 
 
-def _refusal(association: Association) -> HilumError:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
+def _refusal(association: Association, rejections: list[A_ASSOCIATE_RJ]) -> HilumError:
+    # The PDU is asked, not the association: one that was rejected at once may call itself aborted.
+    for rejection in rejections:
         # PS3.8 9.3.4: result 1 is permanent, 2 transient; source and reason name the cause.
-        where = f"source {answer.result_source}, reason {answer.diagnostic}"
-        kind = Rejected if answer.result == 1 else Unavailable
+        where = f"source {rejection.source}, reason {rejection.reason_diagnostic}"
+        kind = Rejected if rejection.result == 1 else Unavailable
         return kind("association_rejected", f"the peer rejected the association ({where})")
     if association.rejected_contexts:
         return Rejected("context_refused", "the peer accepts none of the SOP classes and transfer syntaxes")

@@ -12,6 +12,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.acse import ACSE
 
 from datasets.images import image
 from hilum.dicom.scu import Peer, echo, store
@@ -65,6 +66,21 @@ def test_more_contexts_than_one_association_carries_are_sent_on_several(storescp
 
 
 def test_a_peer_that_rejects_the_association_for_good_says_so(start_storescp: Callable[..., StoreScp]) -> None:
+    refusing = start_storescp("--refuse")
+    with pytest.raises((Rejected, Unavailable), match="association_rejected"):
+        store(peer(refusing.port), [chest()])
+
+
+def test_a_rejection_that_comes_at_once_is_not_taken_for_an_abort(
+    start_storescp: Callable[..., StoreScp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ACSE.send_request
+
+    def request_and_linger(acse: ACSE) -> None:
+        request(acse)
+        time.sleep(0.5)  # meanwhile the answer has come and the connection is gone
+
+    monkeypatch.setattr(ACSE, "send_request", request_and_linger)
     refusing = start_storescp("--refuse")
     with pytest.raises((Rejected, Unavailable), match="association_rejected"):
         store(peer(refusing.port), [chest()])
