@@ -12,6 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,21 @@ def send(port: int, request: Request, seconds: float = 20.0) -> Answer:
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = seconds
     entity.add_requested_context(UID(request.sop_class), UID(request.syntax))
     connections: list[socket.socket] = []
+    received: list[object] = []  # the PDUs: an association that was rejected at once may call itself aborted
     association = entity.associate(
         "127.0.0.1",
         port,
         ae_title=request.called,
-        evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: connections.append(event.assoc.dul.socket.socket))],
+        evt_handlers=[
+            (evt.EVT_CONN_OPEN, lambda event: connections.append(event.assoc.dul.socket.socket)),
+            (evt.EVT_PDU_RECV, lambda event: received.append(event.pdu)),
+        ],
     )
     try:
+        if not association.is_established:
+            rejections = [pdu for pdu in received if isinstance(pdu, A_ASSOCIATE_RJ)]
+            rejected = next(((pdu.result, pdu.source, pdu.reason_diagnostic) for pdu in rejections), None)
+            return Answer(None, rejected=rejected)
         return _exchange(association, request)
     finally:
         for connection in connections:
@@ -67,10 +76,6 @@ def send(port: int, request: Request, seconds: float = 20.0) -> Answer:
 
 
 def _exchange(association: Association, request: Request) -> Answer:
-    if not association.is_established:
-        answer = association.acceptor.primitive
-        rejected = (answer.result, answer.result_source, answer.diagnostic) if association.is_rejected else None
-        return Answer(None, rejected=rejected)
     association._reactor_checkpoint.clear()
     time.sleep(0.02)  # until the library's reactor, which would take the answer for itself, has seen it
     while not association._is_paused:
