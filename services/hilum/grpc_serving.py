@@ -1,6 +1,7 @@
 """gRPC servers of one kind: bound limits, health, reflection, draining; and the status of each of our errors."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -91,3 +92,16 @@ class GrpcServer:
         """Tell the health checks, take nothing new, and let what is in hand finish."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._drain_seconds)
+
+
+@asynccontextmanager
+async def open_door(server: GrpcServer | None) -> AsyncIterator[None]:
+    """``server`` answers for as long as this is held; None where a site keeps the door shut."""
+    if server is None:
+        yield
+        return
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()

@@ -1,7 +1,8 @@
 """Imaging as a service: the storage SCP, and the index that follows the log."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from hilum.contracts import topics
 from hilum.eventlog.consumer import Consumer
@@ -32,31 +33,43 @@ class ImagingService:
         self.dicom_port = 0
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        platform = self._platform
-        store = platform.open_store(self.name, METADATA)
+        site = self._platform.site
+        reading = Reading(site.site, site.identifier_authority, self._settings.max_data_set_bytes)
+        async with open_storage(self._platform) as storage:
+            scp = StorageScp(listening(self._settings), storage, reading, self._platform.clock)
+            self.dicom_port = scp.start(asyncio.get_running_loop())
+            try:
+                ready()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                # The loop goes on while associations are drained: their answers need it.
+                await asyncio.shield(asyncio.to_thread(scp.stop))
+
+
+@asynccontextmanager
+async def open_storage(platform: Platform) -> AsyncIterator[Storage]:
+    """The use cases on this platform, with the index that follows the log."""
+    store = platform.open_store(ImagingService.name, METADATA)
+    try:
         index = SqlIndex(store)
-        journal = EventJournal(platform.log, platform.site.site)
-        reading = Reading(platform.site.site, platform.site.identifier_authority, self._settings.max_data_set_bytes)
-        scp = StorageScp(listening(self._settings), Storage(platform.objects, index, journal), reading, platform.clock)
         consumer: Consumer[SqlTransaction] = Consumer(
             platform.log, store, GROUP, {topics.INSTANCES.name: index.project}, platform.clock
         )
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(relay(store, platform.log, platform.clock))
-                group.create_task(consumer.run())
-                # What the log holds decides whether an instance is new: it is read to its end first.
-                while consumer.caught_up_at is None:
-                    await platform.clock.sleep(_READY_POLL_SECONDS)
-                self.dicom_port = scp.start(asyncio.get_running_loop())
-                try:
-                    ready()
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    # The loop goes on while associations are drained: their answers need it.
-                    await asyncio.shield(asyncio.to_thread(scp.stop))
-        finally:
-            store.close()
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(relay(store, platform.log, platform.clock), name="imaging relay"),
+                group.create_task(consumer.run(), name="imaging consumer"),
+            ]
+            # What the log holds decides whether an instance is new: it is read to its end first.
+            while consumer.caught_up_at is None:
+                await platform.clock.sleep(_READY_POLL_SECONDS)
+            try:
+                yield Storage(platform.objects, index, EventJournal(platform.log, platform.site.site))
+            finally:
+                for task in running:
+                    task.cancel()
+    finally:
+        store.close()
 
 
 def listening(settings: Settings) -> Listening:

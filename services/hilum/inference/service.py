@@ -1,7 +1,8 @@
 """Inference wired: workers, the queue, the task consumer and the gRPC server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from opentelemetry.trace import SpanKind
 
@@ -9,6 +10,7 @@ from hilum.contracts import topics
 from hilum.contracts.tasks.v1 import tasks_pb2
 from hilum.eventlog.consumer import Consumer, Handler
 from hilum.eventlog.port import Record
+from hilum.grpc_serving import GrpcServer, open_door
 from hilum.hosting import Platform
 from hilum.inference.adapters.contracts import codes_of, engine_spec, task_of
 from hilum.inference.adapters.grpc_server import inference_server
@@ -17,11 +19,20 @@ from hilum.inference.adapters.tables import METADATA
 from hilum.inference.adapters.wire import WorkerSetup
 from hilum.inference.adapters.workers import WorkerPool
 from hilum.inference.app import Inference
+from hilum.inference.ports import Workers
 from hilum.inference.settings import Settings
-from hilum.packages import load_all
+from hilum.packages import ModelPackage, load_all
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
 from hilum.telemetry import headers_of_current_context, span
+
+
+class WorkerProcesses(Workers, Protocol):
+    """Workers that are started and ended with the service."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class InferenceService:
@@ -29,21 +40,13 @@ class InferenceService:
 
     name = "inference"
 
-    def __init__(self, settings: Settings, platform: Platform) -> None:
+    def __init__(
+        self, settings: Settings, platform: Platform, packages: Sequence[ModelPackage], workers: WorkerProcesses
+    ) -> None:
         self._settings = settings
         self._platform = platform
-        self._packages = load_all(platform.packages_folder)
-        self._specs = tuple(engine_spec(package) for package in self._packages)
-        self.workers = WorkerPool(
-            WorkerSetup(
-                specs=self._specs,
-                objects_folder=str(platform.objects_folder.resolve()),
-                threads=settings.threads,
-                memory_bytes=settings.worker_memory_mib * 1024 * 1024,
-            ),
-            settings.workers,
-            settings.task_seconds,
-        )
+        self._packages = packages
+        self.workers = workers
         self.grpc_port = 0
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -53,7 +56,11 @@ class InferenceService:
         try:
             transactions = SqlTransactions(store, codes_of(self._packages))
             inference = Inference(
-                self._specs, self.workers, transactions, platform.clock, self._settings.requests_waiting
+                tuple(map(engine_spec, self._packages)),
+                self.workers,
+                transactions,
+                platform.clock,
+                self._settings.requests_waiting,
             )
             await inference.recover()
             loop = asyncio.get_running_loop()
@@ -67,25 +74,33 @@ class InferenceService:
 
             handlers: dict[str, Handler[SqlTransaction]] = {topic.name: handle for topic in topics.TASKS.values()}
             consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
-            settings = self._settings
-            address = f"{settings.grpc_host}:{settings.grpc_port}"
-            server = inference_server(inference, address, settings.message_mib * 1024 * 1024, settings.drain_seconds)
-            self.grpc_port = server.port
-            await server.start()
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(consumer.run(), name="inference consumer")
-                    group.create_task(relay(store, platform.log, platform.clock), name="inference relay")
-                    for number in range(self._settings.workers):
-                        group.create_task(inference.perform(), name=f"inference performer {number}")
-                    ready()
-            finally:
-                await server.stop()
+            async with open_door(self._door(inference)), asyncio.TaskGroup() as group:
+                group.create_task(consumer.run(), name="inference consumer")
+                group.create_task(relay(store, platform.log, platform.clock), name="inference relay")
+                for number in range(self._settings.workers):
+                    group.create_task(inference.perform(), name=f"inference performer {number}")
+                ready()
         finally:
             await self.workers.close()
             store.close()
 
+    def _door(self, inference: Inference) -> GrpcServer | None:
+        settings = self._settings
+        if settings.grpc_port is None:
+            return None
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
+        server = inference_server(inference, address, settings.message_mib * 1024 * 1024, settings.drain_seconds)
+        self.grpc_port = server.port
+        return server
+
 
 def build(settings: Settings, platform: Platform) -> InferenceService:
     """Raises Rejected when a package does not hold."""
-    return InferenceService(settings, platform)
+    packages = load_all(platform.packages_folder)
+    setup = WorkerSetup(
+        specs=tuple(map(engine_spec, packages)),
+        objects_folder=str(platform.objects_folder.resolve()),
+        threads=settings.threads,
+        memory_bytes=settings.worker_memory_mib * 1024 * 1024,
+    )
+    return InferenceService(settings, platform, packages, WorkerPool(setup, settings.workers, settings.task_seconds))

@@ -5,10 +5,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="HILUM_INFERENCE__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="HILUM_INFERENCE__", frozen=True, extra="forbid", env_parse_none_str="none"
+    )
 
     grpc_host: str = "127.0.0.1"
-    grpc_port: int = Field(50052, ge=0, le=65535, description="0 binds a free port")
+    grpc_port: int | None = Field(50052, ge=0, le=65535, description="0 binds a free port, none opens no gRPC door")
     workers: int = Field(1, ge=1, le=64, description="worker processes; each holds every engine")
     threads: int = Field(1, ge=1, le=64, description="threads of one engine")
     worker_memory_mib: int = Field(2048, ge=256, le=1_048_576, description="a worker's own memory at most")

@@ -11,6 +11,7 @@ from hilum import telemetry
 from hilum.contracts import topics
 from hilum.eventlog.consumer import Consumer
 from hilum.eventlog.port import Record
+from hilum.grpc_serving import GrpcServer, open_door
 from hilum.hosting import Platform
 from hilum.ingest.adapters.grpc_server import intake_server
 from hilum.ingest.adapters.mllp_listener import MllpLimits, MllpListener
@@ -59,25 +60,27 @@ class IngestService:
         store = platform.open_store(self.name, METADATA)
         try:
             consumer = Consumer(platform.log, store, self.name, {topics.MESSAGES.name: self._digest}, platform.clock)
-            settings = self._settings
-            address = f"{settings.grpc_host}:{settings.grpc_port}"
-            server = intake_server(
-                self._intake, address, settings.message_bytes, settings.calls, settings.drain_seconds
-            )
-            self.grpc_port = server.port
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(relay(store, platform.log, platform.clock), name="ingest relay")
-                    group.create_task(consumer.run(), name="ingest consumer")
-                    group.create_task(self._forget(store), name="ingest forgets")
-                    await server.start()
-                    await self._listener.start()
-                    ready()
-            finally:
-                await self._listener.stop()
-                await server.stop()
+            async with open_door(self._door()):
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(relay(store, platform.log, platform.clock), name="ingest relay")
+                        group.create_task(consumer.run(), name="ingest consumer")
+                        group.create_task(self._forget(store), name="ingest forgets")
+                        await self._listener.start()
+                        ready()
+                finally:
+                    await self._listener.stop()
         finally:
             store.close()
+
+    def _door(self) -> GrpcServer | None:
+        settings = self._settings
+        if settings.grpc_port is None:
+            return None
+        address = f"{settings.grpc_host}:{settings.grpc_port}"
+        server = intake_server(self._intake, address, settings.message_bytes, settings.calls, settings.drain_seconds)
+        self.grpc_port = server.port
+        return server
 
     def _digest(self, transaction: SqlTransaction, record: Record) -> None:
         with telemetry.span("ingest digests", SpanKind.CONSUMER, headers=record.event.headers):

@@ -7,12 +7,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Environment: ``HILUM_INGEST__…``."""
 
-    model_config = SettingsConfigDict(env_prefix="HILUM_INGEST__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="HILUM_INGEST__", frozen=True, extra="forbid", env_parse_none_str="none"
+    )
 
     mllp_host: str = "127.0.0.1"
     mllp_port: int = Field(2575, ge=0, le=65535, description="0 binds a free port")
     grpc_host: str = "127.0.0.1"
-    grpc_port: int = Field(50051, ge=0, le=65535, description="0 binds a free port")
+    grpc_port: int | None = Field(50051, ge=0, le=65535, description="0 binds a free port, none opens no gRPC door")
     message_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024, description="largest message")
     connections: int = Field(256, ge=1, le=10_000, description="MLLP connections at once; more are closed at once")
     idle_seconds: float = Field(600, gt=0, le=86_400, description="a connection that is silent so long is closed")

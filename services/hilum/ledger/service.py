@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from hilum import packages
 from hilum.eventlog.consumer import Consumer, Handler
 from hilum.eventlog.port import Record
+from hilum.grpc_serving import GrpcServer, open_door
 from hilum.hosting import Platform
 from hilum.ledger.adapters.alarms import SqlAlarms
 from hilum.ledger.adapters.desk import Desk
@@ -44,28 +45,31 @@ class LedgerService:
         self._platform = platform
         self._installed = sorted({package.name for package in packages.load_all(platform.packages_folder)})
         self.grpc_port = 0
+        self.desk: Desk | None = None
+        """Where questions are answered, once it serves."""
 
     async def serve(self, ready: Callable[[], None]) -> None:
         platform = self._platform
         store = platform.open_store(self.name, METADATA)
         try:
             consumer: Consumer[SqlTransaction] = Consumer(platform.log, store, GROUP, self._handlers(), platform.clock)
-            desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
-            server = ledger_server(desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
-            self.grpc_port = server.port
-            await server.start()
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(consumer.run(), name="ledger consumer")
-                    group.create_task(relay(store, platform.log, platform.clock), name="ledger relay")
-                    group.create_task(self._watch(store), name="ledger watch")
-                    while consumer.caught_up_at is None:
-                        await platform.clock.sleep(_READY_POLL_SECONDS)
-                    ready()
-            finally:
-                await server.stop()
+            self.desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
+            async with open_door(self._door()), asyncio.TaskGroup() as group:
+                group.create_task(consumer.run(), name="ledger consumer")
+                group.create_task(relay(store, platform.log, platform.clock), name="ledger relay")
+                group.create_task(self._watch(store), name="ledger watch")
+                while consumer.caught_up_at is None:
+                    await platform.clock.sleep(_READY_POLL_SECONDS)
+                ready()
         finally:
             store.close()
+
+    def _door(self) -> GrpcServer | None:
+        if self._settings.grpc_port is None or self.desk is None:
+            return None
+        server = ledger_server(self.desk, f"{self._settings.grpc_host}:{self._settings.grpc_port}")
+        self.grpc_port = server.port
+        return server
 
     def _handlers(self) -> dict[str, Handler[SqlTransaction]]:
         keep = Projection(self._settings.own_applications).handlers

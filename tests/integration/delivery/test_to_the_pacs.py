@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from hilum.integration.adapters.hospital import SitePeers
 from hilum.site import Site
 from peers.orthanc import Orthanc
 from peers.ports import take_free_port
@@ -100,10 +101,12 @@ async def test_a_rendering_process_that_dies_is_started_again(storescp: StoreScp
     async with integration(tmp_path, site(storescp.port, storescp.ae_title)) as system:
         await system.say_case(case_message())
         await system.say_result(result_message())
-        await system.until(lambda _: system.service.renderer.pid is not None, 60)
-        pid = system.service.renderer.pid
+        hospital = system.service.hospital
+        assert isinstance(hospital, SitePeers)
+        await system.until(lambda _: hospital.renderer.pid is not None, 60)
+        pid = hospital.renderer.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         deliveries = await system.ended(*BOTH, seconds=60)
-        assert system.service.renderer.pid != pid
+        assert hospital.renderer.pid != pid
     assert {deliveries[kind].state for kind in BOTH} == {"landed"}
