@@ -21,8 +21,8 @@ def cache() -> Path:
     return home / "hilum-testbed"
 
 
-def maven_jars(name: str, pom: Path, config: pytest.Config) -> Path:
-    """The folder of the jars that ``pom`` depends on; a changed file is fetched anew."""
+def maven_jars(name: str, pom: Path, config: pytest.Config | None = None) -> Path:
+    """The folder of the jars that ``pom`` depends on; a changed file is fetched anew. ``config``: of a test run."""
     folder = cache() / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
@@ -39,9 +39,9 @@ def maven_jars(name: str, pom: Path, config: pytest.Config) -> Path:
     return folder
 
 
-def _fetch(name: str, arguments: list[str], growing: Path, config: pytest.Config) -> None:
+def _fetch(name: str, arguments: list[str], growing: Path, config: pytest.Config | None) -> None:
     """Run ``arguments``, saying every few seconds, past pytest's capture, how much has come."""
-    capture = config.pluginmanager.getplugin("capturemanager")
+    capture = config.pluginmanager.getplugin("capturemanager") if config else None
     with tempfile.TemporaryFile() as log, subprocess.Popen(arguments, stdout=log, stderr=log) as process:
         began = time.monotonic()
         while True:
@@ -50,7 +50,7 @@ def _fetch(name: str, arguments: list[str], growing: Path, config: pytest.Config
                 break
             except subprocess.TimeoutExpired:
                 size = _megabytes(growing)
-                with capture.global_and_fixture_disabled():
+                with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
                     sys.stderr.write(f"\n{name}: fetching, {time.monotonic() - began:.0f} s, {size:.0f} MB ")
                     sys.stderr.flush()
         log.seek(0)
