@@ -1,0 +1,116 @@
+"""Instances a second that are durable before they are answered, beside other storage SCPs.
+
+Usage: bench_cstore.py [ROUNDS]. Four associations, each waiting for its answer before it sends the next. The servers
+take turns within each round; figures are medians over the rounds, ratios are taken within a round.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from cstore_servers import Server, bare, hilum, sink, storescp
+
+_ASSOCIATIONS = 4
+_SENDER = str(Path(__file__).with_name("cstore_sender.py"))
+_SEEDS = count(1)
+_FLOOR = 0.9
+_KINDS = (("512 by 512", 512, 40), ("180 by 180", 180, 80))
+
+
+@dataclass(frozen=True)
+class Measure:
+    rate: float  # instances a second
+    server_ms: float  # CPU an instance
+    sender_ms: float
+
+
+def measure(servers: list[Server], rows: int, instances: int) -> Measure:
+    """Send ``instances`` on each of four associations, spread over ``servers``."""
+    job = {
+        "ports": [servers[number % len(servers)].port for number in range(_ASSOCIATIONS)],
+        "instances": instances,
+        "rows": rows,
+        "seed": next(_SEEDS),
+        "called": servers[0].called,
+    }
+    sender = subprocess.Popen(
+        [sys.executable, _SENDER, json.dumps(job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert sender.stdin is not None
+    assert sender.stdout is not None
+    if sender.stdout.readline() != "ready\n":
+        raise SystemExit("the sender did not start")
+    before = sum(server.cpu_seconds() for server in servers)
+    sender.stdin.write("\n")
+    sender.stdin.flush()
+    told = sender.stdout.readline()
+    sender.wait()
+    if not told:
+        raise SystemExit("the sender failed")
+    after = sum(server.cpu_seconds() for server in servers)
+    result, total = json.loads(told), _ASSOCIATIONS * instances
+    return Measure(total / result["seconds"], (after - before) / total * 1e3, result["cpu"] / total * 1e3)
+
+
+Start = Callable[[Path], AbstractContextManager[Server]]
+
+
+def compare(title: str, rows: int, instances: int, rounds: int, groups: dict[str, tuple[Start, int]]) -> None:
+    """``groups``: name -> what starts a server, and how many of it share the associations."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cstore-")))
+        running = {
+            name: [stack.enter_context(start(folder / f"{name}-{number}")) for number in range(processes)]
+            for name, (start, processes) in groups.items()
+        }
+        for servers in running.values():
+            measure(servers, rows, max(4, instances // 4))
+        measures: dict[str, list[Measure]] = {name: [] for name in running}
+        for _ in range(rounds):
+            for name, servers in running.items():
+                measures[name].append(measure(servers, rows, instances))
+    _print(title, rows, measures)
+
+
+def _print(title: str, rows: int, measures: dict[str, list[Measure]]) -> None:
+    print(f"\n{title}: {rows} by {rows}, 16 bits; {_ASSOCIATIONS} associations, {len(measures['hilum'])} rounds")
+    for name, found in measures.items():
+        rate = statistics.median(each.rate for each in found)
+        against = statistics.median(
+            mine.rate / other.rate for mine, other in zip(measures["hilum"], found, strict=True)
+        )
+        server = statistics.median(each.server_ms for each in found)
+        sender = statistics.median(each.sender_ms for each in found)
+        print(
+            f"  {name:<14} {rate:7.0f} instances/s {rate * rows * rows * 2 / 1e6:7.1f} MB/s; "
+            f"CPU an instance: server {server:5.2f} ms, sender {sender:4.2f} ms; hilum / it: {against:.2f}"
+        )
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()}")
+    print(f"floor: {_FLOOR} of pynetdicom that writes the encoded data set with fdatasync, in one process")
+    for title, rows, instances in _KINDS:
+        groups: dict[str, tuple[Start, int]] = {
+            "hilum": (hilum, 1),
+            "pynetdicom": (bare, 1),
+            "storescp": (storescp, 1),
+            "sink": (sink, 1),
+            "hilum x2": (hilum, 2),
+            "pynetdicom x2": (bare, 2),
+        }
+        compare(title, rows, instances, rounds, groups)
+
+
+if __name__ == "__main__":
+    main()
