@@ -56,6 +56,12 @@ integration:  ## tests against real peers
 e2e:  ## the demo, and kill -9 during its load
 	@$(bin)/pytest -q $(wildcard tests/e2e)
 
+.PHONY: kills
+kills:  ## end Hilum at random under load, again and again (ROUNDS=50 SEED=...), and prove that nothing was lost
+	@tools/setup test
+	@HILUM_KILL_ROUNDS=$(or $(ROUNDS),50) HILUM_KILL_SEED=$(SEED) \
+		$(bin)/pytest -q tests/e2e/test_killed.py -o log_cli=true -o log_cli_level=INFO
+
 .PHONY: extras
 extras:  ## each extra installs alone and imports its service
 	@tools/check_extras

@@ -35,6 +35,7 @@ class HilumProcess:
 
     def __post_init__(self) -> None:
         self.environment["HILUM_TEST_MARK"] = self.mark
+        self.environment.setdefault("PYTHONFAULTHANDLER", "1")  # SIGABRT tells where every thread stands
         for service in ("INFERENCE", "LEDGER", "OVERSIGHT"):
             self.environment.setdefault(f"HILUM_{service}__GRPC_PORT", str(take_free_port()))
 
@@ -61,6 +62,16 @@ class HilumProcess:
                 raise RuntimeError(f"hilum did not become ready:\n{self.log.read_text(errors='replace')[-4000:]}")
             await asyncio.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def children(self, module: str) -> list[int]:
+        """Living children of the process that run the Python module ``module``."""
+        needle = module.encode()
+        return [pid for pid in _children(self.pid) if needle in _content(Path(f"/proc/{pid}/cmdline"))]
+
     async def kill(self) -> None:
         """SIGKILL to the process itself, as a power cut would; its children must notice by themselves."""
         assert self._process is not None
@@ -72,6 +83,17 @@ class HilumProcess:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.terminate()
+        try:
+            return await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            self._process.send_signal(signal.SIGABRT)
+            await self._process.wait()
+            told = self.log.read_text(errors="replace")[-8000:]
+            raise TimeoutError(f"hilum did not drain in {seconds} s; its threads stand at:\n{told}") from None
+
+    async def exited(self, seconds: float = 20.0) -> int:
+        """The exit status of a process that ends by itself."""
+        assert self._process is not None
         return await asyncio.wait_for(self._process.wait(), seconds)
 
     def survivors(self) -> list[int]:
@@ -91,6 +113,15 @@ class HilumProcess:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        after_name = _content(path).rpartition(b") ")[2].split()  # state, parent, ...
+        if len(after_name) > 1 and int(after_name[1]) == parent:
+            found.append(int(path.parent.name))
+    return found
 
 
 def _content(path: Path) -> bytes:
