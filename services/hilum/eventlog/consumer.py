@@ -139,7 +139,9 @@ class Consumer(Generic[TransactionT]):
             return {}
         try:
             stop = await self._inbox.consume(self._group, records, self._handle, self._on_error)
-        except Exception as error:  # noqa: BLE001 - the batch as a whole failed: nothing was applied
+        except Exception as error:  # the batch as a whole failed: nothing was applied
+            if isinstance(error, Fault) and error.code == "state_corrupt":
+                raise  # no retry mends it, and nothing may be decided on what is left
             _LOG.warning("%s: a batch failed with %s; retrying", self._group, _coded(error))
         else:
             if stop is None:

@@ -1,58 +1,28 @@
 """The event log in one SQLite file, for a single machine.
 
-WAL with synchronous=FULL: a commit returns after fdatasync of the write-ahead log. One thread
-writes; whatever queued while the last sync ran is the next commit (natural group commit).
-Several processes may share the file: offsets are taken inside the transaction.
+WAL with synchronous=FULL: a commit returns after fdatasync of the write-ahead log. One thread writes
+(`hilum.eventlog.writer`), another reads. Several processes may share the file: offsets are taken inside
+the transaction. What a crash or a bad disk did to the file is found when it is opened
+(`hilum.eventlog.integrity`), or at the latest when the record is read (`hilum.eventlog.rows`).
 """
 
 import asyncio
-import json
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from hilum.clock import at_microseconds, microseconds
 from hilum.contracts import topics as catalogue
 from hilum.errors import Fault, Unavailable
-from hilum.eventlog.port import Event, Record, StartOffset, TopicPartition, partition_of
+from hilum.eventlog import integrity, rows
+from hilum.eventlog.port import Event, Record, StartOffset, TopicPartition
+from hilum.eventlog.writer import Watch, Writer
 
 _T = TypeVar("_T")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS heads (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS records (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-    key TEXT NOT NULL, type TEXT NOT NULL, event_id TEXT NOT NULL, time_us INTEGER NOT NULL,
-    headers TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
-"""
 _POLL_SECONDS = 0.2  # how late another process's appends may be noticed
-_GROUP_LIMIT = 4096  # events in one commit
 _BUSY_SECONDS = 30.0  # how long a commit waits for another process's
-
-
-class _Row(NamedTuple):
-    """An event ready to be written, but for its offset."""
-
-    place: TopicPartition
-    key: str
-    type: str
-    event_id: str
-    time_us: int
-    headers: str
-    value: bytes
-
-
-class _Append(NamedTuple):
-    rows: Sequence[_Row]
-    done: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
 
 
 def connect(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
@@ -74,45 +44,45 @@ class SqliteEventLog:
         self._path = path
         self._partitions = partitions
         self._busy_seconds = busy_seconds
-        self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()  # between an append that is being queued and `close`
-        self._writer: threading.Thread | None = None
+        self._writer: Writer | None = None
         # Reads have a thread of their own: slow work in the default executor must not delay them.
         self._reads: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection
         self._data_version = -1
         self._known = threading.Lock()  # guards the heads, which the writer and the reads both advance
         self._heads: dict[TopicPartition, int] = {}
-        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def open(self) -> None:
-        """Create the file if need be and start the writer. Raises `Unavailable` when the file cannot be written."""
+        """Create the file if need be and start the writer.
+
+        Raises `Unavailable` when the file cannot be written, `Fault` (`log_corrupt`) that says where when what was
+        acknowledged cannot be read back.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            integrity.check_write_ahead_log(self._path)
             writing = connect(self._path, self._busy_seconds)
             try:
-                writing.executescript(_SCHEMA)
+                rows.create(writing)
+                integrity.check_tail(writing)
                 self._connection = connect(self._path, self._busy_seconds)
-            except sqlite3.Error:
+            except BaseException:
                 writing.close()
                 raise
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable("log_unavailable", f"the event log cannot be opened: {type(error).__name__}") from error
+            raise _refusal(error, "the event log cannot be opened") from error
         for topic in catalogue.ALL:
             for partition in range(self._partitions):
                 self._heads[TopicPartition(topic.name, partition)] = 0
         self._reads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eventlog-reader")
         self._reads.submit(self._refresh_heads).result()
-        self._writer = threading.Thread(target=self._write, args=(writing,), name="eventlog-writer", daemon=True)
-        self._writer.start()
+        self._writer = Writer(writing, self._advance)
 
     def close(self) -> None:
         """Commit what is queued and close the file."""
-        with self._gate:
-            writer, self._writer = self._writer, None
-            self._queue.put(None)
+        writer, self._writer = self._writer, None
         if writer is not None:
-            writer.join()
+            writer.close()
         reads, self._reads = self._reads, None
         if reads is not None:
             reads.shutdown(wait=True)
@@ -123,16 +93,10 @@ class SqliteEventLog:
         if not events:
             return
         try:
-            rows = [self._row(event) for event in events]
+            ready = [rows.row_of(event, self._partitions) for event in events]
         except (TypeError, ValueError) as error:
             raise Fault("event_malformed", f"an event cannot be stored: {type(error).__name__}") from error
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        with self._gate:
-            if self._writer is None:
-                raise Unavailable("log_closed", "the event log is not open")
-            self._queue.put(_Append(rows, done, loop))
-        await done
+        await self._writing().append(ready)
 
     async def heads(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         await self._read(self._refresh_heads)
@@ -149,80 +113,10 @@ class SqliteEventLog:
                 raise Fault("log_lost", f"{place.topic}/{place.partition} ends before what was read of it")
         return SqliteReader(self, positions)
 
-    def _row(self, event: Event) -> _Row:
-        event.event_id.encode()  # a lone surrogate is refused here and not in the writer's thread
-        event.type.encode()
-        return _Row(
-            TopicPartition(event.topic, partition_of(event.key, self._partitions)),
-            event.key,
-            event.type,
-            event.event_id,
-            microseconds(event.time),
-            json.dumps(dict(event.headers), separators=(",", ":")) if event.headers else "{}",
-            event.value,
-        )
-
-    # The writer's thread.
-
-    def _write(self, connection: sqlite3.Connection) -> None:
-        closing = False
-        while not closing:
-            appends: list[_Append] = []
-            item = self._queue.get()
-            size = 0
-            while True:
-                if item is None:
-                    closing = True
-                    break
-                appends.append(item)
-                size += len(item.rows)
-                if size >= _GROUP_LIMIT:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if appends:
-                self._commit(connection, appends)
-        connection.close()
-
-    def _commit(self, connection: sqlite3.Connection, appends: Sequence[_Append]) -> None:
-        heads: dict[TopicPartition, int] = {}
-        failure: Unavailable | None = None
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            rows = [self._placed(connection, heads, row) for append in appends for row in append.rows]
-            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            connection.executemany(
-                "INSERT INTO heads VALUES (?, ?, ?) "
-                "ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset",
-                [(place.topic, place.partition, offset) for place, offset in heads.items()],
-            )
-            connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it was: this thread must answer, and live
-            with suppress(sqlite3.Error):
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            failure = Unavailable("log_unavailable", f"the event log did not take the events: {type(error).__name__}")
-        else:
-            self._advance(heads.items())
-        for append in appends:
-            _call(append.loop, _settle, append.done, failure)
-        for loop, waiter in tuple(self._waiters):
-            _call(loop, waiter.set)
-
-    def _placed(
-        self, connection: sqlite3.Connection, heads: dict[TopicPartition, int], row: _Row
-    ) -> tuple[str, int, int, str, str, str, int, str, bytes]:
-        place = row.place
-        if place not in heads:
-            found = connection.execute(
-                "SELECT next_offset FROM heads WHERE topic = ? AND partition = ?", place
-            ).fetchone()
-            heads[place] = found[0] if found else 0
-        offset = heads[place]
-        heads[place] = offset + 1
-        return (*place, offset, row.key, row.type, row.event_id, row.time_us, row.headers, row.value)
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise Unavailable("log_closed", "the event log is not open")
+        return self._writer
 
     # Reads, in their own thread.
 
@@ -232,7 +126,7 @@ class SqliteEventLog:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reads, work)
         except sqlite3.Error as error:
-            raise Unavailable("log_unavailable", f"the event log was not read: {type(error).__name__}") from error
+            raise _refusal(error, "the event log was not read") from error
 
     def _refresh_heads(self) -> None:
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
@@ -240,47 +134,29 @@ class SqliteEventLog:
             return
         found = self._connection.execute("SELECT topic, partition, next_offset FROM heads").fetchall()
         self._data_version = version
-        self._advance((TopicPartition(topic, partition), offset) for topic, partition, offset in found)
+        self._advance({TopicPartition(topic, partition): offset for topic, partition, offset in found})
 
-    def _advance(self, heads: Iterable[tuple[TopicPartition, int]]) -> None:
+    def _advance(self, heads: Mapping[TopicPartition, int]) -> None:
         with self._known:
-            for place, offset in heads:
+            for place, offset in heads.items():
                 self._heads[place] = max(offset, self._heads.get(place, 0))
 
-    def _take(self, positions: Sequence[tuple[TopicPartition, int]], limit: int) -> list[Record]:
+    def _take(self, positions: Iterable[tuple[TopicPartition, int]], limit: int) -> list[Record]:
         """Up to ``limit`` records, from ``positions`` in turn."""
         records: list[Record] = []
         for place, position in positions:
-            rows = self._connection.execute(
-                "SELECT offset, key, type, event_id, time_us, headers, value FROM records "
-                "WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
-                (*place, position, limit - len(records)),
-            ).fetchall()
-            records += [
-                Record(
-                    Event(place.topic, key, kind, value, event_id, at_microseconds(time_us), json.loads(headers)),
-                    place.partition,
-                    offset,
-                )
-                for offset, key, kind, event_id, time_us, headers, value in rows
-            ]
+            records += rows.read(self._connection, place, position, limit - len(records))
             if len(records) >= limit:
                 break
         return records
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
-    with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-        loop.call_soon_threadsafe(function, *arguments)
-
-
-def _settle(done: asyncio.Future[None], failure: Unavailable | None) -> None:
-    if done.cancelled():
-        return
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)
+def _refusal(error: sqlite3.Error | OSError, what: str) -> Fault | Unavailable:
+    """Damage needs a person; anything else may pass."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return Fault("log_corrupt", f"{what}: {error}")
+    return Unavailable("log_unavailable", f"{what}: {type(error).__name__}")
 
 
 class SqliteReader:
@@ -290,8 +166,10 @@ class SqliteReader:
         self._log = log
         self._positions = positions
         self._news = asyncio.Event()
-        self._waiter = (asyncio.get_running_loop(), self._news)
-        log._waiters.add(self._waiter)  # noqa: SLF001 - the log and its reader are one mechanism
+        topics = frozenset(place.topic for place in positions)
+        self._watch = Watch(topics, self._news, asyncio.get_running_loop())
+        self._watches = log._writing().watches  # noqa: SLF001 - the log and its reader are one mechanism
+        self._watches.add(self._watch)
         self._turn = 0
 
     async def fetch(self, limit: int, wait_seconds: float) -> Sequence[Record]:
@@ -330,4 +208,4 @@ class SqliteReader:
         self._positions[partition] = offset
 
     async def close(self) -> None:
-        self._log._waiters.discard(self._waiter)  # noqa: SLF001
+        self._watches.discard(self._watch)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from hilum.errors import Unavailable
+from hilum.errors import Fault, Unavailable
 from hilum.eventlog.port import Event, TopicPartition
 from hilum.eventlog.sqlite import SqliteEventLog
+from hilum.eventlog.writer import Writer
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -34,14 +35,14 @@ async def test_what_queues_during_a_commit_is_one_commit(
 ) -> None:
     commits: list[int] = []
     began = threading.Event()
-    real = SqliteEventLog._commit
+    real = Writer._commit
 
-    def counted(self: SqliteEventLog, connection: sqlite3.Connection, appends: Sequence[Any]) -> None:
-        commits.append(len(appends))
+    def counted(self: Writer, group: Sequence[Any]) -> Unavailable | None:
+        commits.append(len(group))
         began.set()
-        real(self, connection, appends)
+        return real(self, group)
 
-    monkeypatch.setattr(SqliteEventLog, "_commit", counted)
+    monkeypatch.setattr(Writer, "_commit", counted)
     holder = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")  # another process commits: the writer waits
     first = asyncio.create_task(log.append([event(0)]))
@@ -96,13 +97,14 @@ def test_a_loop_that_has_gone_does_not_stop_the_writer(log: SqliteEventLog) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to be read as one" * 20])
-def test_a_file_that_is_no_log_says_unavailable(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_log_is_a_fault(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "log.db"
     path.write_bytes(content)
     log = SqliteEventLog(path, busy_seconds=1)
     if content:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Fault) as refused:
             log.open()
+        assert refused.value.code == "log_corrupt"
     else:
         log.open()  # an empty file is an empty database
         log.close()
