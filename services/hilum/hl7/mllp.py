@@ -82,7 +82,7 @@ class FrameDecoder:
         if not self._open:
             self._oversize = False
             return None
-        payload = bytes(self._buffer)
+        payload = bytes(self._buffer[: self._max])
         self._buffer.clear()
         self._open = False
         return FramingFault("block_unfinished", "the stream ended inside a block", payload)
@@ -110,9 +110,10 @@ class FrameDecoder:
             self._interrupt(data[at:restart], found)
             body -= restart + 1 - at
             at = restart + 1
-        if len(self._buffer) + body > self._max:
+        undecided = end < 0 and data[-1:] == END[:1]  # it may begin the end sequence, and is no content then
+        if len(self._buffer) + body - undecided > self._max:
             room = max(0, self._max - len(self._buffer))
-            payload = bytes(self._buffer) + data[at : at + room]
+            payload = (bytes(self._buffer) + data[at : at + room])[: self._max]
             self._close()
             found.append(FramingFault("block_too_large", f"the block exceeds {self._max} bytes", payload))
             if end < 0:

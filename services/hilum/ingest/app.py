@@ -7,7 +7,7 @@ given only after the append.
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
@@ -92,7 +92,10 @@ class Intake:
             outcome = Outcome("AR", "207", error.code, "the message could not be stored: send it again")
             event_id, kept = "", False
         _MESSAGES.add(1, {"transport": transport, "code": outcome.code, "reason": outcome.reason})
-        answer = acknowledge(raw, outcome, received_at.astimezone(self._feeds.zone), self._config)
+        # Where MSH-18 is empty the answer is read in the sender's own character set, too: it must echo what was sent.
+        charset = self._feeds.rules(header).default_charset
+        config = replace(self._config, default_charset=charset)
+        answer = acknowledge(raw, outcome, received_at.astimezone(self._feeds.zone), config)
         return Receipt(answer, outcome, header.message_control_id, event_id, kept)
 
 

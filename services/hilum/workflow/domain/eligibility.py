@@ -1,10 +1,14 @@
 """Eligibility as data: rules over order and DICOM together, every decision listing each rule with the value it saw."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 Value = str | float | tuple[str, ...] | None
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([Ee][+-]?[0-9]+)?")
 
 
 class Outcome(StrEnum):
@@ -74,10 +78,9 @@ def _holds(rule: Rule, seen: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    """A decimal or integer string (PS3.5 6.2 DS, IS); nothing else that a programming language takes for a number."""
+    number = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    return number if math.isfinite(number) else None
 
 
 def _expected(rule: Rule) -> str:

@@ -1,0 +1,5 @@
+"""How many inputs a structured test draws. No deadline: what one input may cost is bounded where it matters."""
+
+from hypothesis import settings
+
+drawn = settings(max_examples=150, deadline=None)
