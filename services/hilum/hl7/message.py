@@ -17,7 +17,7 @@ MAX_SEGMENTS = 10_000
 """Far above any message of radiology; a frame of a million empty lines must not become a million objects."""
 _USUAL = frozenset({"MSH", "EVN", "PID", "PV1", "ORC", "OBR", "OBX", "NTE", "TQ1", "IPC", "ZDS", "MRG"})
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
-_LINE_FEED = re.compile(r"\n(?=[A-Z][A-Z0-9]{2}(?:[^\w\s]|[\r\n]|\Z)|\s*\Z)")
+_LINE_FEED = re.compile(r"\n(?=[A-Z][A-Z0-9]{2}(?:[^\w\s]|[\r\n]|\Z))")
 
 
 class Message:
@@ -161,9 +161,16 @@ def segment_value(segment: Segment, number: int, message: Message) -> str:
 
 
 def _with_carriage_returns(text: str) -> str:
-    """Segment ends as the standard writes them. Beside CR, a lone LF ends a segment only where another begins."""
+    """Segment ends as the standard writes them. Beside CR, a lone LF ends a segment only where another begins.
+
+    So do those after the last segment; cut off by hand, since a pattern would search to the end from each of them.
+    """
     text = text.replace("\r\n", "\r")
-    return _LINE_FEED.sub("\r", text) if "\r" in text else text.replace("\n", "\r")
+    if "\r" not in text:
+        return text.replace("\n", "\r")
+    text = _LINE_FEED.sub("\r", text)
+    end = len(text.rstrip())
+    return text[:end] + text[end:].replace("\n", "\r")
 
 
 def _by_name(segments: list[Segment]) -> dict[str, list[Segment]]:
