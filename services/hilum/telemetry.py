@@ -5,19 +5,25 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -25,6 +31,7 @@ from hilum.errors import HilumError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 TRACER = trace.get_tracer("hilum")
+_TRACES_PER_SECOND = 100
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -34,10 +41,53 @@ def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
     _expose_metrics(service)
     if not otlp_endpoint:
         return None
-    provider = TracerProvider(resource=_resource(service))
+    # Told by the environment, or: a flood of messages must not become a flood of traces.
+    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(AtMost(_TRACES_PER_SECOND))
+    provider = TracerProvider(sampler, _resource(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
     return provider
+
+
+class AtMost(Sampler):
+    """So many traces begin in a second; what else begins in it is not recorded, and neither is what follows from it."""
+
+    def __init__(self, traces: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._traces = traces
+        self._monotonic = monotonic
+        self._second = 0
+        self._begun = 0
+
+    def should_sample(self, *asked: Any, **named: Any) -> SamplingResult:
+        second = int(self._monotonic())
+        if second != self._second:
+            self._second, self._begun = second, 0
+        self._begun += 1
+        chosen = ALWAYS_ON if self._begun <= self._traces else ALWAYS_OFF
+        return chosen.should_sample(*asked, **named)
+
+    def get_description(self) -> str:
+        return f"AtMost{{{self._traces} traces a second}}"
+
+
+class Tally:
+    """A counter for what happens thousands of times a second: a sum in a table, read when metrics are collected.
+
+    ``labels`` are the names of its attributes. Count on one thread.
+    """
+
+    def __init__(self, name: str, labels: tuple[str, ...], description: str) -> None:
+        self._labels = labels
+        self._counts: dict[tuple[str, ...], int] = {}
+        metrics.get_meter("hilum").create_observable_counter(name, [self._observe], description=description)
+
+    def add(self, *values: str) -> None:
+        """Count one, with the values of the labels in their order."""
+        self._counts[values] = self._counts.get(values, 0) + 1
+
+    def _observe(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for values, count in self._counts.copy().items():
+            yield Observation(count, dict(zip(self._labels, values, strict=True)))
 
 
 def _resource(service: str) -> Resource:
@@ -64,33 +114,43 @@ def context_of(headers: Mapping[str, str]) -> Context:
     return _PROPAGATOR.extract(dict(headers))
 
 
-@contextmanager
 def span(
     name: str,
     kind: SpanKind = SpanKind.INTERNAL,
     headers: Mapping[str, str] | None = None,
     attributes: Mapping[str, str | int | float | bool] | None = None,
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """A span, the child of ``headers``' context when given, else of the current one.
 
     An exception marks it failed by its code alone: the text of an unforeseen one may quote patient data.
     """
     parent = context_of(headers) if headers is not None else None
-    with TRACER.start_as_current_span(
-        name,
-        context=parent,
-        kind=kind,
-        attributes=dict(attributes or {}),
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
+    return _Spanning(TRACER.start_span(name, parent, kind, attributes))
+
+
+class _Spanning(AbstractContextManager[Span]):
+    """The span, current from here to the end. A class, since every message passes through it."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, started: Span) -> None:
+        self._span = started
+
+    def __enter__(self) -> Span:
+        self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         try:
-            yield current
-        except Exception as error:
-            code = error.code if isinstance(error, HilumError) else f"unexpected:{type(error).__name__}"
-            current.set_status(StatusCode.ERROR, code)
-            current.set_attribute("error.type", code)
-            raise
+            if isinstance(error, Exception):
+                code = error.code if isinstance(error, HilumError) else f"unexpected:{type(error).__name__}"
+                self._span.set_status(StatusCode.ERROR, code)
+                self._span.set_attribute("error.type", code)
+        finally:
+            otel_context.detach(self._token)
+            self._span.end()
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from hilum import telemetry
@@ -81,3 +84,40 @@ def test_an_error_marks_the_span_by_its_code_and_quotes_nothing(
 
 def _everything(span: ReadableSpan) -> str:
     return span.to_json()
+
+
+def test_a_flood_of_messages_is_no_flood_of_traces_and_what_follows_is_whole(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 5.0
+    provider = TracerProvider(ParentBased(telemetry.AtMost(3, lambda: now)))
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(telemetry, "TRACER", provider.get_tracer("test"))
+
+    def message() -> None:
+        with telemetry.span("receives"):
+            headers = telemetry.headers_of_current_context()
+        with telemetry.span("digests", headers=headers):
+            pass
+
+    for _ in range(10):
+        message()
+    assert len(spans.get_finished_spans()) == 6  # three traces of two
+    now = 6.0
+    message()
+    names = [span.name for span in spans.get_finished_spans()]
+    assert names == ["receives", "digests"] * 4
+    provider.shutdown()
+
+
+def test_a_tally_is_read_when_metrics_are_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(metrics, "get_meter", MeterProvider([reader]).get_meter)
+    tally = telemetry.Tally("things", ("code", "reason"), "what is counted")
+    for code in ("AA", "AE", "AA"):
+        tally.add(code, "")
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    points = {str((point.attributes or {})["code"]): point.value for point in metric.data.data_points}  # type: ignore[union-attr]
+    assert (metric.name, points) == ("things", {"AA": 2, "AE": 1})
