@@ -3,7 +3,7 @@
 from hilum.errors import Rejected
 from hilum.hl7.fieldpath import parse_path
 from hilum.hl7.message import parse
-from hilum.hl7.paths import compile_tables, extract
+from hilum.hl7.paths import compile_tables
 
 _MESSAGES = tuple(
     parse(text.encode())
@@ -50,10 +50,10 @@ def check(data: bytes) -> None:
         return
     structure = tables.structures["ORM_O01"]
     for message in _MESSAGES:
-        for view in structure.views(message):
-            list(structure.missing(view))
-            list(structure.implausible(view))
-            assert all(value for value in extract(view, structure).values())
+        for values in structure.checked.read(message):
+            list(structure.missing(values))
+            list(structure.implausible(values))
+        assert all(value for values in structure.all.read(message) for value in values.values())
 
 
 def check_path(text: str) -> None:

@@ -3,6 +3,8 @@
 What is declared is believed: bytes that do not decode are refused, never guessed at.
 """
 
+from functools import lru_cache
+
 from hilum.errors import Rejected
 
 _CODECS: dict[str, str] = {
@@ -48,9 +50,16 @@ def codec_of(declared: list[str], default_charset: str) -> str:
     return codec
 
 
-def decode(raw: bytes, codec: str, repetitions: int = 1) -> str:
+@lru_cache(maxsize=256)
+def declared_codec(declared: str, repetition: str, default_charset: str) -> tuple[str, bool]:
+    """The codec for MSH-18 as ``declared``, and whether it names several sets. Raises as `codec_of`."""
+    names = declared.split(repetition)
+    return codec_of(names, default_charset), len(names) > 1
+
+
+def decode(raw: bytes, codec: str, several: bool = False) -> str:
     """``raw`` as text. Raises Rejected ``charset_undecodable`` when the bytes are not of that character set."""
-    if repetitions > 1 and b"\x1b" in raw and not codec.startswith("iso2022"):
+    if several and b"\x1b" in raw and not codec.startswith("iso2022"):
         raise Rejected("charset_switch", "switching between these character sets (MSH-20) is not supported")
     try:
         return raw.decode(codec)

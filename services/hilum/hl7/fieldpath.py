@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from hilum.errors import Rejected
 from hilum.hl7.escapes import Delimiters, unescape
-from hilum.hl7.segment import Segment, View
+from hilum.hl7.segment import HEADERS, Segment, View
 
 _SELECTOR = r"(?:\[([^\]]+)\])?"
 _PLACE = r"([0-9]{1,3})"
@@ -46,6 +46,11 @@ class FieldPath:
     component: int
     subcomponent: int
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it looks in the first segment of a name, whose fields count from the name."""
+        return self.occurrence is FIRST and self.segment not in HEADERS
+
     def read(self, view: View) -> str:
         """The value, unescaped; "" when absent. With ``[*]`` repetitions, their values joined by newlines."""
         if self.repetition.index is None and not self.repetition.first:
@@ -55,7 +60,7 @@ class FieldPath:
 
     def part(self, text: str, delimiters: Delimiters, codec: str, ahead: int = 0, subcomponent: int = 0) -> str:
         """One component of a repetition's ``text``, ``ahead`` places after the path's own, unescaped."""
-        if self.segment == "MSH" and self.field <= 2:
+        if self.segment in HEADERS and self.field <= 2:
             return text
         text = component_of(text, delimiters, (self.component or 1) + ahead, subcomponent or self.subcomponent or 1)
         return unescape(text, delimiters, codec) if delimiters.escape in text else text
@@ -83,7 +88,9 @@ class FieldPath:
         values = []
         every = self.occurrence is FIRST
         for segment in view.every(self.segment) if every else self.matching(view):
-            for text in self.repetitions(segment, view, every=self.repetition is FIRST):
+            texts = self.every(segment.raw(self.field), view.delimiters)
+            index = self.repetition.index
+            for text in texts if self.repetition is FIRST or index is None else texts[index : index + 1]:
                 value = self.part(text, view.delimiters, view.codec)
                 if value:
                     values.append(value)
@@ -103,40 +110,29 @@ class FieldPath:
             return segments
         return segments[chosen.index : chosen.index + 1]
 
-    def repetitions(self, segment: Segment, view: View, *, every: bool = False) -> list[str]:
-        """The texts of the repetitions that the path selects in ``segment``."""
-        text = segment.raw(self.field)
-        if not text:
-            return []
-        if self.segment == "MSH" and self.field <= 2:
-            return [text]
-        texts = text.split(view.delimiters.repetition)
+    def every(self, text: str, delimiters: Delimiters) -> list[str]:
+        """The repetitions in a field's ``text``: all, or the one that the path's condition chooses."""
+        if not text or (self.segment in HEADERS and self.field <= 2):
+            return [text] if text else []
+        texts = text.split(delimiters.repetition)
         chosen = self.repetition
-        if chosen.first:
-            for candidate in texts:
-                if component_of(candidate, view.delimiters, chosen.first, chosen.second) == chosen.value:
-                    return [candidate]
-            return []
-        if every or chosen.index is None:
+        if not chosen.first:
             return texts
-        return texts[chosen.index : chosen.index + 1]
+        for candidate in texts:
+            if component_of(candidate, delimiters, chosen.first, chosen.second) == chosen.value:
+                return [candidate]
+        return []
+
+    def one(self, text: str, delimiters: Delimiters) -> str:
+        """The one repetition in a field's ``text`` that the path names; "" when there is none."""
+        texts = self.every(text, delimiters)
+        index = self.repetition.index or 0
+        return texts[index] if index < len(texts) else ""
 
     def repetition_text(self, view: View) -> str:
         """The text of the one repetition that the path names, "" when there is none."""
-        segments = view.every(self.segment) if self.occurrence is FIRST else self.matching(view)
-        if not segments:
-            return ""
-        fields = segments[0].fields
-        number = self.field
-        if number >= len(fields):
-            return ""
-        text = fields[number]
-        if self.repetition is FIRST:
-            if view.delimiters.repetition in text and (number > 2 or self.segment != "MSH"):
-                return text.split(view.delimiters.repetition, 1)[0]
-            return text
-        texts = self.repetitions(segments[0], view)
-        return texts[0] if texts else ""
+        segments = self.matching(view)
+        return self.one(segments[0].raw(self.field), view.delimiters) if segments else ""
 
 
 def component_of(text: str, delimiters: Delimiters, component: int, subcomponent: int) -> str:

@@ -151,14 +151,14 @@ def _faults(message: Message, code: str, structure: Structure | None, rules: Rul
 
 def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     ordinal = 0
-    for ordinal, view in enumerate(structure.views(message), 1):
-        for path in structure.missing(view):
-            if not view.every(path.segment):
+    for ordinal, values in enumerate(structure.checked.read(message), 1):
+        for path in structure.missing(values):
+            if not message.layout.groups(structure.groups)[ordinal - 1].lines_of(path.segment):
                 text = f"a required segment is missing: {path.segment}"
                 yield _error("100", "segment_missing", text, Location(path.segment))
             place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)
             yield _error("101", "required_field_missing", "a required field is missing", place)
-        for path in structure.implausible(view) if structure.kind == "order" else ():
+        for path in structure.implausible(values) if structure.kind == "order" else ():
             place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)
             yield _error("102", "uid_malformed", "the value is not a DICOM unique identifier", place)
     if not ordinal:

@@ -5,47 +5,63 @@ access. Text that nobody asks for is never split. Unknown segments and fields ar
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from operator import itemgetter
 
 from hilum.errors import Rejected
-from hilum.hl7.charsets import UTF8_SIGNATURE, codec_of, decode, encode
+from hilum.hl7.charsets import UTF8_SIGNATURE, declared_codec, decode, encode
 from hilum.hl7.escapes import Delimiters, read_delimiters, unescape
 from hilum.hl7.fieldpath import parse_path
+from hilum.hl7.layout import Extent, layout_of
 from hilum.hl7.segment import Segment
 
 MAX_SEGMENTS = 10_000
 """Far above any message of radiology; a frame of a million empty lines must not become a million objects."""
-_USUAL = frozenset({"MSH", "EVN", "PID", "PV1", "ORC", "OBR", "OBX", "NTE", "TQ1", "IPC", "ZDS", "MRG"})
-_SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
-_LINE_FEED = re.compile(r"\n(?=[A-Z][A-Z0-9]{2}(?:[^\w\s]|[\r\n]|\Z))")
+_HEAD = itemgetter(slice(4))
+_ANOTHER_SEGMENT = r"\n(?=[A-Z][A-Z0-9]{2}(?:[!-/:-@\[-^`{-~\r\n]|\Z))"  # what may part fields is ASCII
+_LINE_FEED = re.compile(_ANOTHER_SEGMENT)
+_HEADER_LINE_FEED = re.compile(_ANOTHER_SEGMENT.encode("ascii"))
 
 
 class Message:
     """A parsed message; immutable. ``get("PID-3[1].4.2")`` reads one value, ``all`` every one, ``raw`` the text."""
 
-    __slots__ = ("_index", "charset", "codec", "delimiters", "segments", "text")
+    __slots__ = ("_index", "_segments", "charset", "codec", "delimiters", "layout", "lines", "text")
 
     def __init__(self, text: str, codec: str, charset: str, delimiters: Delimiters) -> None:
+        """``text`` with its segments ended by CR. Raises Rejected ``segments_too_many``."""
         self.text = text
         self.codec = codec
         self.charset = charset
         """MSH-18 as declared, "" when it was empty."""
         self.delimiters = delimiters
-        separator = delimiters.field
-        self.segments = [Segment(line, separator) for line in text.split("\r") if line[:3].strip()]
-        self._index: dict[str, list[Segment]] | None = None
+        lines = text.split("\r", MAX_SEGMENTS)
+        if not lines[-1]:
+            del lines[-1]
+        elif len(lines) > MAX_SEGMENTS:
+            raise Rejected("segments_too_many", f"the message has more than {MAX_SEGMENTS} segments")
+        self.layout = layout = layout_of(tuple(map(_HEAD, lines)), delimiters.field)
+        self.lines = lines if layout.kept is None else [lines[number] for number in layout.kept]
+        """The text of each segment; blank lines are none."""
+        self._segments: list[Segment] | None = None
+        self._index: dict[str, list[Segment]] = {}
 
     @property
-    def index(self) -> Mapping[str, list[Segment]]:
-        """Segments by name, in order."""
-        index = self._index
-        if index is None:
-            self._index = index = _by_name(self.segments)
-        return index
+    def segments(self) -> list[Segment]:
+        """All segments, in order; always the same objects."""
+        segments = self._segments
+        if segments is None:
+            separator = self.delimiters.field
+            self._segments = segments = [Segment(line, separator) for line in self.lines]
+            for segment in segments:
+                self._index.setdefault(segment.name, []).append(segment)
+        return segments
 
     def every(self, name: str) -> list[Segment]:
         """All segments of that name, in order."""
-        return self.index.get(name, [])
+        if self._segments is None:
+            _ = self.segments
+        return self._index.get(name, [])
 
     def get(self, path: str) -> str:
         """The value at ``path``, unescaped; "" when absent, ``""`` (two quotes) when explicitly null."""
@@ -61,13 +77,7 @@ class Message:
 
     def malformed(self) -> list[int]:
         """Positions (1-based) of lines that are no segment: no name of three characters before the separator."""
-        named = _SEGMENT_NAME.match
-        ends = ("", self.delimiters.field)
-        return [
-            position
-            for position, segment in enumerate(self.segments, 1)
-            if segment.line[3:4] not in ends or (segment.name not in _USUAL and not named(segment.name))
-        ]
+        return self.layout.malformed
 
     def groups(self, anchors: tuple[str, ...]) -> list["Group"]:
         """The repeating groups of the message, each seen with the patient and header that stand before it.
@@ -77,30 +87,35 @@ class Message:
         repeat are shared with the group before (several OBR under one ORC, several IPC under one OBR). A Z segment
         that occurs once in the message, such as ZDS, belongs to every group.
         """
-        return list(_groups(self, anchors))
-
-    def each_group(self, anchors: tuple[str, ...]) -> Iterator["Group"]:
-        """As `groups`, one at a time."""
-        return _groups(self, anchors)
+        return [Group(self, extent) for extent in self.layout.groups(anchors)]
 
     def __repr__(self) -> str:
-        return f"<Message of {len(self.segments)} segments>"  # never content
+        return f"<Message of {len(self.lines)} segments>"  # never content
 
 
 class Group:
     """A view over one group of segments; reads like a message."""
 
-    __slots__ = ("codec", "delimiters", "index", "segments")
+    __slots__ = ("_extent", "_message", "codec", "delimiters")
 
-    def __init__(self, message: Message, segments: list[Segment], context: Mapping[str, list[Segment]]) -> None:
+    def __init__(self, message: Message, extent: Extent) -> None:
         self.delimiters = message.delimiters
         self.codec = message.codec
-        self.segments = segments
-        """The group's own segments; ``index`` also holds those that stand before it."""
-        self.index: Mapping[str, list[Segment]] = {**context, **_by_name(segments)}
+        self._message = message
+        self._extent = extent
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The group's own segments, of those of its message; `every` also sees those that stand before it."""
+        return self._of(self._extent.own)
 
     def every(self, name: str) -> list[Segment]:
-        return self.index.get(name, [])
+        """All segments of that name, in order; those before the group where it has none of its own."""
+        return self._of(self._extent.lines_of(name))
+
+    def _of(self, lines: Sequence[int]) -> list[Segment]:
+        segments = self._message.segments
+        return [segments[line] for line in lines]
 
     def get(self, path: str) -> str:
         """As ``Message.get``, within this group."""
@@ -127,24 +142,25 @@ def parse(raw: bytes, default_charset: str = "ASCII") -> Message:
     if not header.startswith("MSH") or len(header) < 5:
         raise Rejected("header_missing", "the message does not begin with an MSH segment")
     delimiters = read_delimiters(header)
-    fields = header.split(delimiters.field)
+    fields = header.split(delimiters.field, 18)
     charset = fields[17] if len(fields) > 17 else ""
-    repetitions = charset.split(delimiters.repetition) if charset else []
-    codec = codec_of(repetitions, default_charset)
-    text = decode(raw, codec, len(repetitions))
+    codec, several = declared_codec(charset, delimiters.repetition, default_charset)
+    text = decode(raw, codec, several)
     if "\n" in text:
         text = _with_carriage_returns(text)
-    if text.count("\r") > MAX_SEGMENTS:
-        raise Rejected("segments_too_many", f"the message has more than {MAX_SEGMENTS} segments")
     return Message(text, codec, charset, delimiters)
 
 
 def header_line(raw: bytes) -> bytes:
-    """The first segment of ``raw``, undecoded, whatever ends it."""
+    """The first segment of ``raw``, undecoded, ended as those of a whole message are."""
     end = raw.find(b"\r")
-    line = raw if end < 0 else raw[:end]
-    end = line.find(b"\n")
-    return line if end < 0 else line[:end]
+    if end < 0:
+        return raw.partition(b"\n")[0]
+    line = raw[:end]
+    if b"\n" not in line:
+        return line
+    found = _HEADER_LINE_FEED.search(raw, 0, end + 1)
+    return (line if found is None else line[: found.start()]).rstrip(b"\n")
 
 
 def serialise(message: Message) -> bytes:
@@ -171,54 +187,3 @@ def _with_carriage_returns(text: str) -> str:
     text = _LINE_FEED.sub("\r", text)
     end = len(text.rstrip())
     return text[:end] + text[end:].replace("\n", "\r")
-
-
-def _by_name(segments: list[Segment]) -> dict[str, list[Segment]]:
-    index: dict[str, list[Segment]] = {}
-    for segment in segments:
-        known = index.get(segment.name)
-        if known is None:
-            index[segment.name] = [segment]
-        else:
-            known.append(segment)
-    return index
-
-
-def _groups(message: Message, anchors: tuple[str, ...]) -> Iterator[Group]:
-    rank = {name: level for level, name in enumerate(anchors)}
-    alone = {name: found for name, found in message.index.items() if name[0] == "Z" and len(found) == 1}
-    header: list[Segment] = []  # MSH, EVN ... : before the first patient
-    patient: list[Segment] = []  # PID, PV1, NTE ... : up to the patient's first group
-    outer: list[list[Segment]] = []  # the shared part of the group, one list a level
-    current: list[Segment] | None = None  # the list that the next plain segment joins
-    opened = False
-
-    def emit() -> Group:
-        context = dict(alone)
-        context.update(_by_name(header + patient))
-        return Group(message, [segment for level in outer for segment in level], context)
-
-    for segment in message.segments:
-        level = rank.get(segment.name)
-        if level is None and segment.name == "PID":
-            if opened:
-                yield emit()
-            outer, current, opened = [], None, False
-            patient = [segment]
-        elif level is None:
-            if current is not None:
-                current.append(segment)
-            elif patient:
-                patient.append(segment)
-            else:
-                header.append(segment)
-        else:
-            if opened and level < len(outer):
-                yield emit()
-            del outer[level:]
-            outer.extend([] for _ in range(level - len(outer)))
-            current = [segment]
-            outer.append(current)
-            opened = True
-    if opened:
-        yield emit()

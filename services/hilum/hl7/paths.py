@@ -1,6 +1,7 @@
 """The path table: where each logical field lives, as data that a site can override for one feed.
 
-`load_tables` reads ``paths.yaml``, lays a feed's changes over it and checks everything at once; `extract` applies it.
+`load_tables` reads ``paths.yaml``, lays a feed's changes over it and checks everything at once; a structure's `all`
+reads what the table names from a message.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from hilum.errors import HilumError, Rejected
-from hilum.hl7.datatypes import PARTS, Part, plausible
-from hilum.hl7.escapes import unescape
-from hilum.hl7.fieldpath import FIRST, FieldPath, parse_path
-from hilum.hl7.message import Message
-from hilum.hl7.segment import Segment, View
+from hilum.hl7.datatypes import PARTS, plausible
+from hilum.hl7.extraction import FieldRule, ListRule, Selection, Value
+from hilum.hl7.fieldpath import FieldPath, parse_path
+from hilum.hl7.segment import HEADERS
 
-Value = str | list[dict[str, str]]
 Kind = Literal["order", "report", "patient", "merge"]
 
 
@@ -60,67 +59,7 @@ class _Table(_Closed):
     structures: dict[str, _Structure]
 
 
-_Plan = tuple[FieldPath | None, str, int, tuple[tuple[str, int, int], ...]]
-"""A place made ready: the path when it selects, else None; segment, field; key, component and subcomponent from 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRule:
-    """One logical field: its places in order of preference, and the parts that its data type has there."""
-
-    name: str
-    type: str
-    places: tuple[FieldPath, ...]
-    plans: tuple[_Plan, ...]
-
-    def read_into(self, view: View, values: dict[str, Value]) -> None:
-        """Put the field's parts from the first place that holds something; nothing when none does."""
-        _read((self,), view, values)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRule:
-    """A logical field that is a list: the repetitions of the first place that has any, or all segments of a name."""
-
-    name: str
-    places: tuple[FieldPath, ...]
-    parts: tuple[Part, ...]
-    segment: str = ""
-    fields: tuple[FieldRule, ...] = ()
-
-    def read_into(self, view: View, values: dict[str, Value]) -> None:
-        """Put the list; nothing when it would be empty."""
-        rows = list(self._segments(view) if self.segment else self._repetitions(view))
-        if rows:
-            values[self.name] = rows
-
-    def _segments(self, view: View) -> Iterator[dict[str, str]]:
-        for segment in view.every(self.segment):
-            row: dict[str, Value] = {}
-            alone = _OneSegment(segment, view)
-            for rule in self.fields:
-                rule.read_into(alone, row)
-            if row:
-                yield {name: value for name, value in row.items() if isinstance(value, str)}
-
-    def _repetitions(self, view: View) -> Iterator[dict[str, str]]:
-        for path in self.places:
-            rows = []
-            for segment in path.matching(view):
-                for text in path.repetitions(segment, view, every=True):
-                    row = {
-                        suffix.removeprefix(".") or "value": value
-                        for suffix, ahead, subcomponent in self.parts
-                        if (value := path.part(text, view.delimiters, view.codec, ahead, subcomponent))
-                    }
-                    if row:
-                        rows.append(row)
-            if rows:
-                yield from rows
-                return
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Structure:
     """The compiled table of one message structure."""
 
@@ -131,26 +70,41 @@ class Structure:
     fields: Mapping[str, FieldRule | ListRule]
     required: tuple[tuple[str, ...], ...]
 
-    def views(self, message: Message) -> Iterator[View]:
-        """What the fields are read from: each group of the message, or the message where it has none."""
-        return message.each_group(self.groups) if self.groups else iter((message,))
+    @cached_property
+    def all(self) -> Selection:
+        """Every logical field."""
+        return Selection(self.fields.values(), self.groups)
+
+    def select(self, names: Iterable[str]) -> Selection:
+        """Only the named values, such as ``accession_number`` or ``patient_id.authority``."""
+        return Selection(self.fields.values(), self.groups, frozenset(names))
 
     @cached_property
-    def rules(self) -> tuple[FieldRule | ListRule, ...]:
-        return tuple(self.fields.values())
+    def uid_places(self) -> Mapping[str, FieldPath]:
+        """Every place of a UID, by the path as written: what others key on must be of its type."""
+        uids = [rule for rule in self.fields.values() if isinstance(rule, FieldRule) and rule.type == "UI"]
+        return {path.text: path for rule in uids for path in rule.places}
 
-    def missing(self, view: View) -> Iterator[FieldPath]:
-        """The first place of each required field that ``view`` lacks."""
+    @cached_property
+    def checked(self) -> Selection:
+        """What decides whether a message is taken: the required fields, and what stands at each of `uid_places`."""
+        required = [self.fields[name] for names in self.required for name in names]
+        uids = [FieldRule(text, "ST", (path,)) for text, path in self.uid_places.items()]
+        names = {rule.name for rule in (*required, *uids)}
+        return Selection((*required, *uids), self.groups, names)
+
+    def missing(self, values: Mapping[str, Value]) -> Iterator[FieldPath]:
+        """The first place of each required field that ``values`` lacks."""
         for names in self.required:
-            rules = [rule for name in names if isinstance(rule := self.fields[name], FieldRule)]
-            if not any(_present(rule, view) for rule in rules):
-                yield rules[0].places[0]
+            if not any(name in values for name in names):
+                yield self.fields[names[0]].places[0]
 
-    def implausible(self, view: View) -> Iterator[FieldPath]:
-        """The places of values that cannot be of their type; only what others key on (UI) is judged."""
-        for rule in self.rules:
-            if isinstance(rule, FieldRule) and rule.type == "UI":
-                yield from (path for path in rule.places if (text := path.read(view)) and not plausible("UI", text))
+    def implausible(self, values: Mapping[str, Value]) -> Iterator[FieldPath]:
+        """The places of those of the `checked` ``values`` that should be UIDs and are none."""
+        for text, path in self.uid_places.items():
+            value = values.get(text)
+            if isinstance(value, str) and not plausible("UI", value):
+                yield path
 
 
 @dataclass(frozen=True)
@@ -167,63 +121,6 @@ class PathTables:
     def message_types(self) -> frozenset[str]:
         """The values of MSH-9.1 of which at least one event is accepted."""
         return frozenset(code.split("^")[0] for code in self.by_message)
-
-
-def extract(view: View, structure: Structure) -> dict[str, Value]:
-    """The logical fields of a message or group. Absent ones have no key; an explicit null is ``""`` (two quotes)."""
-    values: dict[str, Value] = {}
-    _read(structure.rules, view, values)
-    return values
-
-
-def _read(rules: Iterable["FieldRule | ListRule"], view: View, values: dict[str, Value]) -> None:
-    """The hot loop of extraction: one pass over the rules, each place split once for all the parts it holds."""
-    delimiters, index = view.delimiters, view.index
-    _, component, repetition, escape, subcomponent, _ = delimiters
-    for rule in rules:
-        if isinstance(rule, ListRule):
-            rule.read_into(view, values)
-            continue
-        if rule.type == "TX":
-            values.update(_first_text(rule.name, rule.places, view))
-            continue
-        identifier = rule.type == "UI"
-        for path, name, number, parts in rule.plans:
-            if path is None:
-                segments = index.get(name)
-                if segments is None:
-                    continue
-                fields = segments[0].fields
-                if number >= len(fields):
-                    continue
-                text = fields[number]
-                if repetition in text:
-                    text = text.split(repetition, 1)[0]
-            else:
-                text = path.repetition_text(view)
-            if not text:
-                continue
-            components = text.split(component)
-            count = len(components)
-            found = False
-            for key, place, inner in parts:
-                if place >= count:
-                    continue
-                value = components[place]
-                if subcomponent and subcomponent in value:
-                    pieces = value.split(subcomponent)
-                    value = pieces[inner] if inner < len(pieces) else ""
-                elif inner:
-                    continue
-                if value:
-                    if escape in value:
-                        value = unescape(value, delimiters, view.codec)
-                    if identifier and not plausible("UI", value):
-                        continue
-                    values[key] = value
-                    found = True
-            if found:
-                break
 
 
 def load_tables(override: Mapping[str, Sequence[str]] | None = None) -> PathTables:
@@ -290,8 +187,7 @@ def _compile(name: str, structure: _Structure, places: Mapping[str, _Place], fau
 
 
 def _rule(name: str, place: _Place, where: str, faults: list[str]) -> FieldRule | ListRule:
-    parts = PARTS.get(place.type, ())
-    if not parts:
+    if place.type not in PARTS:
         faults.append(f"{where}.type: {place.type!r} is none of {', '.join(PARTS)}")
     if bool(place.at) == bool(place.each):
         faults.append(f"{where}: either `at` or `each` names the places")
@@ -303,59 +199,21 @@ def _rule(name: str, place: _Place, where: str, faults: list[str]) -> FieldRule 
         faults.extend(
             f"{where}.fields.{rule.name}: must be single places in {segment}"
             for rule in inner
-            if isinstance(rule, ListRule) or any(path.segment != segment for path in rule.places)
+            if isinstance(rule, ListRule) or any(path.segment != segment or not path.is_plain for path in rule.places)
         )
-        return ListRule(name, (), parts, segment, tuple(rule for rule in inner if isinstance(rule, FieldRule)))
+        return ListRule(name, place.type, (), segment, tuple(rule for rule in inner if isinstance(rule, FieldRule)))
     paths = tuple(path for written in place.at or place.each if (path := _path(written, where, faults)))
-    return ListRule(name, paths, parts) if place.each else field_rule(name, place.type, paths)
-
-
-def field_rule(name: str, data_type: str, places: tuple[FieldPath, ...]) -> FieldRule:
-    """A rule for ``name`` of ``data_type`` (a key of `hilum.hl7.datatypes.PARTS`)."""
-    plans = []
-    for path in places:
-        plain = path.occurrence is FIRST and path.repetition is FIRST and (path.segment != "MSH" or path.field > 2)
-        parts = tuple(
-            (name + suffix, (path.component or 1) - 1 + ahead, (subcomponent or path.subcomponent or 1) - 1)
-            for suffix, ahead, subcomponent in PARTS.get(data_type, ())
-        )
-        plans.append((None if plain else path, path.segment, path.field, parts))
-    return FieldRule(name, data_type, places, tuple(plans))
+    kind = ListRule if place.each else FieldRule
+    return kind(name, place.type, paths)
 
 
 def _path(written: str, where: str, faults: list[str]) -> FieldPath | None:
     try:
-        return parse_path(written)
+        path = parse_path(written)
     except HilumError as error:
         faults.append(f"{where}: {error.text}")
         return None
-
-
-def _present(rule: FieldRule, view: View) -> bool:
-    values: dict[str, Value] = {}
-    rule.read_into(view, values)
-    return bool(values.get(rule.name))
-
-
-def _first_text(name: str, places: tuple[FieldPath, ...], view: View) -> dict[str, str]:
-    for path in places:
-        segments = path.matching(view)
-        text = segments[0].raw(path.field) if segments else ""
-        if text:
-            lines = text.split(view.delimiters.repetition)
-            return {name: "\n".join(unescape(line, view.delimiters, view.codec) for line in lines)}
-    return {}
-
-
-class _OneSegment:
-    """A view that holds one segment."""
-
-    __slots__ = ("codec", "delimiters", "index")
-
-    def __init__(self, segment: Segment, view: View) -> None:
-        self.index: Mapping[str, list[Segment]] = {segment.name: [segment]}
-        self.delimiters = view.delimiters
-        self.codec = view.codec
-
-    def every(self, name: str) -> list[Segment]:
-        return self.index.get(name, [])
+    if path.segment in HEADERS and path.field <= 2:
+        faults.append(f"{where}: {written!r} holds the delimiters")
+        return None
+    return path

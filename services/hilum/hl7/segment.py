@@ -1,11 +1,11 @@
 """One segment of a message, split on first use, and where a path looks for segments (HL7 v2.5.1 2.5.2)."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from hilum.hl7.escapes import Delimiters
 
-_HEADERS = frozenset({"MSH", "FHS", "BHS"})
+HEADERS = frozenset({"MSH", "FHS", "BHS"})
+"""Segments whose first field is the separator itself."""
 
 
 class View(Protocol):
@@ -15,8 +15,6 @@ class View(Protocol):
     def delimiters(self) -> Delimiters: ...
     @property
     def codec(self) -> str: ...
-    @property
-    def index(self) -> Mapping[str, list["Segment"]]: ...
     def every(self, name: str) -> list["Segment"]: ...
 
 
@@ -38,7 +36,7 @@ class Segment:
         if name != "fields":
             raise AttributeError(name)
         fields = self.line.split(self._separator)
-        if self.name in _HEADERS:
+        if self.name in HEADERS:
             fields.insert(1, self._separator)
         self.fields = fields
         return fields

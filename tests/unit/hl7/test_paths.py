@@ -8,8 +8,9 @@ from hl7apy.core import Message as PeerMessage
 from hl7apy.parser import parse_message
 
 from hilum.errors import Rejected
+from hilum.hl7.extraction import FieldRule, Value
 from hilum.hl7.message import Message, parse
-from hilum.hl7.paths import FieldRule, PathTables, Structure, Value, compile_tables, extract, load_tables
+from hilum.hl7.paths import PathTables, Structure, compile_tables, load_tables
 from hilum.hl7.segment import View
 
 
@@ -20,7 +21,7 @@ def structure_of(message: Message, tables: PathTables) -> Structure:
 def rows(raw: bytes, tables: PathTables) -> list[dict[str, Value]]:
     message = parse(raw, "8859/1")
     structure = structure_of(message, tables)
-    return [extract(view, structure) for view in structure.views(message)]
+    return [dict(values) for values in structure.all.read(message)]
 
 
 def test_an_orm_is_read_at_the_places_of_scheduled_workflow(corpus: dict[str, bytes], tables: PathTables) -> None:
@@ -192,10 +193,15 @@ def walk(element: Any) -> list[Any]:
 def test_hl7apy_finds_the_same_values(name: str, corpus: dict[str, bytes], tables: PathTables) -> None:
     message = parse(corpus[name], "8859/1")
     structure = structure_of(message, tables)
-    (view,) = structure.views(message)
-    ours = extract(view, structure)
+    (ours,) = structure.all.read(message)
     peer = parse_message(message.text, find_groups=False)
-    rules = [rule for rule in structure.rules if isinstance(rule, FieldRule) and rule.type in {"ST", "EI", "CX", "UI"}]
+    rules = [
+        rule
+        for rule in structure.fields.values()
+        if isinstance(rule, FieldRule) and rule.type in {"ST", "EI", "CX", "UI"}
+    ]
     plain = [rule for rule in rules if all("[" not in path.text for path in rule.places)]
     assert len(plain) >= 4
-    assert {rule.name: peer_value(peer, rule, view) for rule in plain} == {r.name: ours.get(r.name, "") for r in plain}
+    assert {rule.name: peer_value(peer, rule, message) for rule in plain} == {
+        r.name: ours.get(r.name, "") for r in plain
+    }

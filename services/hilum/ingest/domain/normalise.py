@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from hilum.hl7.escapes import NULL
+from hilum.hl7.extraction import Value
 from hilum.hl7.message import Message
-from hilum.hl7.paths import Structure, Value, extract
+from hilum.hl7.paths import Structure
 from hilum.hl7.timestamps import read_timestamp
 from hilum.ingest.domain.facts import (
     Code,
@@ -35,8 +36,8 @@ class Normaliser:
         control_id = message.get("MSH-10").strip()
         event = message.get("MSH-9.2")
         from_us = message.get("MSH-3").strip() == self._feeds.own_application
-        for ordinal, view in enumerate(structure.views(message)):
-            fields = _without_nulls(extract(view, structure))
+        for ordinal, values in enumerate(structure.all.read(message)):
+            fields = _without_nulls(values)
             source = Source(self._feeds.site, feed, message_id, control_id, time, ordinal)
             patient = _patient(fields, taken.identifier_authority)
             if structure.kind == "order":

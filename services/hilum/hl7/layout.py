@@ -1,0 +1,124 @@
+"""What the segment names of a message say: where each segment stands, which groups there are, which lines are none.
+
+Messages of one sender and event mostly have the same segments, so this is worked out once for each sequence of names.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+_SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
+_LONG = 64
+"""Lines of a message above which its layout is not remembered: a long one seldom comes twice, and costs memory."""
+
+LinesByName = Mapping[str, Sequence[int]]
+
+
+class Extent:
+    """The lines of a message, or of one of its groups, by number from 0."""
+
+    __slots__ = ("_before", "_firsts", "_levels")
+
+    def __init__(self, levels: Sequence[LinesByName], before: LinesByName) -> None:
+        """``levels`` are its own lines, outermost first; ``before`` those of header and patient.
+
+        Both are shared between groups, never copied: memory stays linear in the lines, whatever a message repeats.
+        """
+        self._levels = levels
+        self._before = before
+        self._firsts: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+
+    @property
+    def own(self) -> list[int]:
+        """Its own lines, without those that stand before it."""
+        return sorted(line for level in self._levels for lines in level.values() for line in lines)
+
+    def lines_of(self, name: str) -> Sequence[int]:
+        """Its segments of that name, in order; those before it count only where it has none of its own."""
+        own = [line for level in self._levels for line in level.get(name, ())]
+        return own or self._before.get(name, ())
+
+    def firsts(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
+        """The first segment of each of ``names`` that occurs."""
+        found = self._firsts.get(names)
+        if found is None:
+            found = [(name, lines[0]) for name in names if (lines := self.lines_of(name))]
+            self._firsts[names] = found
+        return found
+
+
+class Layout:
+    """The segments of a message: one a line, named by its first three characters."""
+
+    __slots__ = ("_groups", "_names", "kept", "malformed", "whole")
+
+    def __init__(self, heads: Sequence[str], separator: str) -> None:
+        """``heads`` are the first four characters of every line, also of blank ones."""
+        kept = [number for number, head in enumerate(heads) if head[:3].strip()]
+        self.kept = kept if len(kept) < len(heads) else None
+        """Which lines are segments, where some are blank; everything else counts segments only."""
+        heads = [heads[number] for number in kept]
+        self._names = [head[:3] for head in heads]
+        self.whole = Extent([self._by_name(range(len(heads)))], {})
+        self.malformed = [
+            position
+            for position, head in enumerate(heads, 1)
+            if head[3:] not in ("", separator) or not _SEGMENT_NAME.match(head[:3])
+        ]
+        """Positions (1-based) of lines that are no segment: no name of three characters before the separator."""
+        self._groups: dict[tuple[str, ...], list[Extent]] = {(): [self.whole]}
+
+    def groups(self, anchors: tuple[str, ...]) -> list[Extent]:
+        """As `hilum.hl7.message.Message.groups`; without ``anchors``, the whole message."""
+        found = self._groups.get(anchors)
+        if found is None:
+            self._groups[anchors] = found = self._grouped(anchors)
+        return found
+
+    def _grouped(self, anchors: tuple[str, ...]) -> list[Extent]:
+        rank = {name: level for level, name in enumerate(anchors)}
+        alone = {
+            name: lines
+            for name in dict.fromkeys(self._names)
+            if name[0] == "Z" and len(lines := self.whole.lines_of(name)) == 1
+        }
+        groups: list[Extent] = []
+        header: list[int] = []  # MSH, EVN ... : before the first patient
+        patient: list[int] = []  # PID, PV1, NTE ... : up to the patient's first group
+        before: LinesByName = {}
+        levels: list[dict[str, list[int]]] = []  # the group so far; its outer levels may be shared with the next
+        for line, name in enumerate(self._names):
+            level = rank.get(name)
+            if level is not None:
+                if not levels:
+                    before = alone | self._by_name(header + patient)
+                elif level < len(levels):
+                    groups.append(Extent(tuple(levels), before))
+                del levels[level:]
+                levels.extend({} for _ in range(level + 1 - len(levels)))
+                levels[level][name] = [line]
+            elif name == "PID":
+                if levels:
+                    groups.append(Extent(tuple(levels), before))
+                levels, patient = [], [line]
+            elif levels:
+                levels[-1].setdefault(name, []).append(line)
+            else:
+                (patient or header).append(line)
+        if levels:
+            groups.append(Extent(tuple(levels), before))
+        return groups
+
+    def _by_name(self, lines: Iterable[int]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for line in lines:
+            found.setdefault(self._names[line], []).append(line)
+        return found
+
+
+def layout_of(heads: tuple[str, ...], separator: str) -> Layout:
+    """The layout of lines that begin with ``heads``; remembered, unless there are many."""
+    return Layout(heads, separator) if len(heads) > _LONG else _remembered(heads, separator)
+
+
+_remembered = lru_cache(maxsize=512)(Layout)
