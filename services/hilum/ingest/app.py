@@ -21,12 +21,11 @@ from hilum.ids import Ids
 from hilum.ingest.domain.feeds import Feeds
 from hilum.ingest.domain.normalise import Normaliser
 from hilum.ingest.ports import KeptMessage, Outlet, RawLog, Sighting, Sightings
-from hilum.telemetry import span
+from hilum.telemetry import Tally, span
 
 _LOG = logging.getLogger(__name__)
-_METER = metrics.get_meter("hilum")
-_MESSAGES = _METER.create_counter("hilum.ingest.messages", description="messages answered")
-_REPEATS = _METER.create_counter("hilum.ingest.repeats", description="control IDs seen again")
+_MESSAGES = Tally("hilum.ingest.messages", ("transport", "code", "reason"), "messages answered")
+_REPEATS = metrics.get_meter("hilum").create_counter("hilum.ingest.repeats", description="control IDs seen again")
 LARGE = 64 * 1024
 """Bytes from which judging a message leaves the event loop."""
 
@@ -91,7 +90,7 @@ class Intake:
             _LOG.error("a message could not be kept: %s; its sender was told to send it again", error.code)
             outcome = Outcome("AR", "207", error.code, "the message could not be stored: send it again")
             event_id, kept = "", False
-        _MESSAGES.add(1, {"transport": transport, "code": outcome.code, "reason": outcome.reason})
+        _MESSAGES.add(transport, outcome.code, outcome.reason)
         # Where MSH-18 is empty the answer is read in the sender's own character set, too: it must echo what was sent.
         charset = self._feeds.rules(header).default_charset
         config = replace(self._config, default_charset=charset)

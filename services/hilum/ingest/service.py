@@ -14,7 +14,8 @@ from hilum.eventlog.port import Record
 from hilum.grpc_serving import GrpcServer, open_door
 from hilum.hosting import Platform
 from hilum.ingest.adapters.grpc_server import intake_server
-from hilum.ingest.adapters.mllp_listener import MllpLimits, MllpListener
+from hilum.ingest.adapters.mllp_connection import MllpLimits
+from hilum.ingest.adapters.mllp_listener import MllpListener
 from hilum.ingest.adapters.state import EventLogRaw, OutboxOutlet, SqlSightings, forget_sightings, kept_message
 from hilum.ingest.adapters.tables import METADATA
 from hilum.ingest.app import Digestion, Intake
