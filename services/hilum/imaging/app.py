@@ -1,7 +1,7 @@
 """Storing an instance: the object durable, then its event durable, then the answer (PS3.4 B.2.3 through errors)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,19 +16,20 @@ from hilum.imaging.domain import (
     quarantine_key,
     refusal_key,
 )
-from hilum.imaging.ports import Index, Journal, Objects
+from hilum.imaging.ports import Arguments, Index, Journal, Objects, Waiting
 
 CONFLICT = "sop_instance_conflict"
 
 
 class Storage:
-    """The use cases of imaging. Runs on one event loop; instances of different UIDs are stored side by side."""
+    """The use cases of imaging; instances of different UIDs are stored side by side."""
 
-    def __init__(self, objects: Objects, index: Index, journal: Journal) -> None:
+    def __init__(self, objects: Objects, index: Index, journal: Journal, waiting: Waiting | None = None) -> None:
+        """Runs on one event loop, unless ``waiting`` and the ports allow something else."""
         self._objects = objects
         self._index = index
         self._journal = journal
-        self._turns: dict[str, _Turn] = {}
+        self._waiting = waiting or OnOneLoop()
 
     async def store(self, arrival: Arrival) -> Decision:
         """Hold ``arrival``. On return its bytes and its event are durable: now, or since an identical one came.
@@ -38,7 +39,7 @@ class Storage:
             Unavailable, Overloaded: nothing may be taken for stored; the same bytes may come again.
         """
         await self._index.make_room()
-        async with self._turn(arrival.sop_instance_uid):
+        async with self._waiting.turn(arrival.sop_instance_uid):
             decision = decide(arrival.sha256, await self._index.held(arrival.sop_instance_uid))
             if decision is Decision.STORE:
                 await self._keep(arrival, object_key(arrival), arrival.reason, quarantined=False)
@@ -55,18 +56,29 @@ class Storage:
         Raises `Unavailable` when it cannot be kept.
         """
         key = refusal_key(refusal)
-        await asyncio.to_thread(self._objects.put, key, refusal.file)
+        await self._waiting.blocking(self._objects.put, key, refusal.file)
         return await self._journal.refused(refusal, key)
 
     async def _keep(self, arrival: Arrival, key: str, reason: str, *, quarantined: bool) -> None:
-        await asyncio.to_thread(self._objects.put, key, arrival.file)
+        await self._waiting.blocking(self._objects.put, key, arrival.file)
         await self._journal.stored(arrival, key, reason)
         self._index.note(arrival.sop_instance_uid, Held(arrival.sha256, quarantined))
 
+
+class OnOneLoop:
+    """`hilum.imaging.ports.Waiting` on one event loop."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, _Turn] = {}
+
+    async def blocking(
+        self, work: Callable[Arguments, None], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> None:
+        await asyncio.to_thread(work, *arguments, **named)
+
     @asynccontextmanager
-    async def _turn(self, sop_instance_uid: str) -> AsyncIterator[None]:
-        """One at a time for a UID: the same instance may arrive on two associations at once."""
-        turn = self._turns.setdefault(sop_instance_uid, _Turn())
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        turn = self._turns.setdefault(key, _Turn())
         turn.waiting += 1
         try:
             async with turn.lock:
@@ -74,7 +86,7 @@ class Storage:
         finally:
             turn.waiting -= 1
             if not turn.waiting:
-                del self._turns[sop_instance_uid]
+                del self._turns[key]
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ class Arrival:
     study_instance_uid: str
     # SHA-256 of the data set's bytes, without preamble and group 0002.
     sha256: bytes
-    # The DICOM file (PS3.10 7): preamble, group 0002, and the data set's bytes as they came.
-    file: bytes
+    # The DICOM file (PS3.10 7): preamble, group 0002, and the data set's bytes as they came. Lent until it is stored.
+    file: bytes | memoryview
     calling_ae_title: str
     received_at: datetime
     # The instance as the contract `Instance` carries it, all but where it is kept and why it cannot be used.
@@ -31,7 +31,7 @@ class Refusal:
     """A data set that cannot be stored; kept all the same, with the reason."""
 
     sha256: bytes
-    file: bytes
+    file: bytes | memoryview
     calling_ae_title: str
     received_at: datetime
     sop_class_uid: str

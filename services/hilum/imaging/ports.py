@@ -1,15 +1,18 @@
 """What storing an instance needs from outside."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import ParamSpec, Protocol
 
 from hilum.imaging.domain import Arrival, Held, Refusal
+
+Arguments = ParamSpec("Arguments")
 
 
 class Objects(Protocol):
     """Of `hilum.objects.port.Objects`, what is used here. Blocking."""
 
-    def put(self, key: str, data: bytes) -> None: ...
+    def put(self, key: str, data: bytes | memoryview) -> None: ...
 
 
 class Index(Protocol):
@@ -36,3 +39,15 @@ class Journal(Protocol):
 
     def identity(self, arrival: Arrival) -> str:
         """The identity that the event of ``arrival`` has, or will have."""
+
+
+class Waiting(Protocol):
+    """How the use cases wait: on an event loop, or in threads that may block."""
+
+    async def blocking(
+        self, work: Callable[Arguments, None], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> None:
+        """Have blocking work done, and return when it is."""
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[None]:
+        """One at a time for ``key``."""

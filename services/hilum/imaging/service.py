@@ -8,16 +8,18 @@ from hilum.contracts import topics
 from hilum.eventlog.consumer import Consumer
 from hilum.hosting import Platform
 from hilum.imaging.adapters.data_sets import Reading
-from hilum.imaging.adapters.index import SqlIndex
+from hilum.imaging.adapters.gathering import gathering
+from hilum.imaging.adapters.index import Reads, SqlIndex, through
 from hilum.imaging.adapters.journal import GROUP, EventJournal
 from hilum.imaging.adapters.lobby import LobbyLimits
 from hilum.imaging.adapters.scp import Listening, StorageScp
 from hilum.imaging.adapters.tables import METADATA
+from hilum.imaging.adapters.threads import InThreads, ThreadLog
 from hilum.imaging.adapters.transport import Limits
 from hilum.imaging.app import Storage
 from hilum.imaging.settings import Settings
 from hilum.store.relay import relay
-from hilum.store.sql import SqlTransaction
+from hilum.store.sql import SqlStore, SqlTransaction
 
 _READY_POLL_SECONDS = 0.02
 
@@ -33,27 +35,44 @@ class ImagingService:
         self.dicom_port = 0
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        site = self._platform.site
+        site, seconds = self._platform.site, self._settings.answer_seconds
         reading = Reading(site.site, site.identifier_authority, self._settings.max_data_set_bytes)
-        async with open_storage(self._platform) as storage:
-            scp = StorageScp(listening(self._settings), storage, reading, self._platform.clock)
-            self.dicom_port = scp.start(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        async with _open_store(self._platform) as store:
+            reads = await Reads.of(store)
             try:
-                ready()
-                await asyncio.get_running_loop().create_future()
+                journal = EventJournal(ThreadLog(self._platform.log, loop, seconds), site.site)
+                storage = Storage(self._platform.objects, SqlIndex(reads.look_up), journal, InThreads(seconds))
+                scp = StorageScp(listening(self._settings), storage, reading, self._platform.clock)
+                self.dicom_port = scp.start()
+                try:
+                    ready()
+                    await loop.create_future()
+                finally:
+                    # The loop goes on while associations are drained: their answers need it.
+                    await asyncio.shield(asyncio.to_thread(scp.stop))
             finally:
-                # The loop goes on while associations are drained: their answers need it.
-                await asyncio.shield(asyncio.to_thread(scp.stop))
+                reads.close()
 
 
 @asynccontextmanager
 async def open_storage(platform: Platform) -> AsyncIterator[Storage]:
-    """The use cases on this platform, with the index that follows the log."""
+    """The use cases on this platform and one event loop, with the index that follows the log."""
+    async with _open_store(platform) as store:
+        yield Storage(platform.objects, SqlIndex(through(store)), EventJournal(platform.log, platform.site.site))
+
+
+@asynccontextmanager
+async def _open_store(platform: Platform) -> AsyncIterator[SqlStore]:
+    """Imaging's state, with the index that follows the log."""
     store = platform.open_store(ImagingService.name, METADATA)
     try:
-        index = SqlIndex(store)
         consumer: Consumer[SqlTransaction] = Consumer(
-            platform.log, store, GROUP, {topics.INSTANCES.name: index.project}, platform.clock
+            gathering(platform.log, platform.clock),
+            store,
+            GROUP,
+            {topics.INSTANCES.name: SqlIndex.project},
+            platform.clock,
         )
         async with asyncio.TaskGroup() as group:
             running = [
@@ -64,7 +83,7 @@ async def open_storage(platform: Platform) -> AsyncIterator[Storage]:
             while consumer.caught_up_at is None:
                 await platform.clock.sleep(_READY_POLL_SECONDS)
             try:
-                yield Storage(platform.objects, index, EventJournal(platform.log, platform.site.site))
+                yield store
             finally:
                 for task in running:
                     task.cancel()

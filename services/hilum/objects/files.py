@@ -29,7 +29,7 @@ class FileObjects:
             raise Unavailable("objects_unavailable", f"the object folder: {error.strerror}") from error
         self._durable_folders: set[Path] = set()
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
         # The name is this writer's own: two writers of one key each rename a whole file.
         partial = path.with_name(f"{path.name}.{os.getpid()}-{next(_NUMBERS)}{_PARTIAL}")

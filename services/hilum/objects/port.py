@@ -14,8 +14,10 @@ class StoredObject:
 class Objects(Protocol):
     """Blocking: call it from worker threads and processes, never from an event loop."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | memoryview) -> None:
         """Store ``data`` and return once it is durable; what was there is replaced as a whole.
+
+        ``data`` is the caller's again when this returns or raises.
 
         Raises `hilum.errors.Unavailable` when it could not be made durable.
         """

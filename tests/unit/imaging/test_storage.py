@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hilum.errors import Overloaded, Rejected, Unavailable
-from hilum.imaging.app import Storage
+from hilum.imaging.app import OnOneLoop, Storage
 from hilum.imaging.domain import Arrival, Decision, Held, PutAside, Refusal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,8 +58,8 @@ def arrival(content: str = "a", uid: str = "1.2.3", reason: str = "") -> Arrival
     return Arrival(uid, "1.2", digest, b"file", "TEST", NOW, b"", reason)
 
 
-def storage(world: World) -> Storage:
-    return Storage(world, world, world)
+def storage(world: World, waiting: OnOneLoop | None = None) -> Storage:
+    return Storage(world, world, world, waiting)
 
 
 async def test_the_object_comes_before_the_event() -> None:
@@ -94,11 +94,12 @@ async def test_a_reason_travels_with_the_event() -> None:
 
 async def test_the_same_instance_at_once_is_stored_once() -> None:
     world = World()
-    keeper = storage(world)
+    turns = OnOneLoop()
+    keeper = storage(world, turns)
     decisions = await asyncio.gather(*(keeper.store(arrival()) for _ in range(8)))
     assert decisions.count(Decision.STORE) == 1
     assert len(world.steps) == 2
-    assert not keeper._turns
+    assert not turns._turns
 
 
 async def test_two_data_sets_of_one_uid_at_once_are_one_stored_and_one_put_aside() -> None:
@@ -134,8 +135,9 @@ async def test_what_is_put_aside_names_its_event_the_second_time_too() -> None:
 
 async def test_instances_of_different_uids_do_not_wait_for_each_other() -> None:
     world = World()
-    keeper = storage(world)
-    async with keeper._turn("1.2.3"):
+    turns = OnOneLoop()
+    keeper = storage(world, turns)
+    async with turns.turn("1.2.3"):
         held_up = asyncio.create_task(keeper.store(arrival(uid="1.2.3")))
         assert await keeper.store(arrival(uid="1.2.4")) is Decision.STORE
         assert not held_up.done()

@@ -10,14 +10,14 @@ from pydicom.uid import UID
 from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.dicom.facts import InstanceFacts, read_facts
 from hilum.dicom.image_header import PIXEL_KEYWORDS, check_image
-from hilum.dicom.reading import file_header, parse
+from hilum.dicom.reading import parse
 from hilum.errors import Rejected
 from hilum.imaging.domain import Arrival, Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One C-STORE request. ``data_set`` is encoded in ``transfer_syntax_uid``."""
+    """One C-STORE request. ``data_set`` is encoded in ``transfer_syntax_uid``; ``file`` ends in it (PS3.10 7)."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -25,6 +25,7 @@ class Received:
     context_sop_class_uid: str
     calling_ae_title: str
     data_set: memoryview
+    file: memoryview
     at: datetime
 
 
@@ -39,16 +40,15 @@ class Reading:
     def read(self, received: Received) -> Arrival | Refusal:
         """Never raises for what the peer sent."""
         sha256 = hashlib.sha256(received.data_set).digest()
-        file = _file_of(received)
         try:
             dataset, facts = self._facts(received)
         except Rejected as rejected:
-            return _refusal(received, sha256, file, rejected)
+            return _refusal(received, sha256, rejected)
         return Arrival(
             sop_instance_uid=facts.sop_instance_uid,
             study_instance_uid=facts.study_instance_uid,
             sha256=sha256,
-            file=file,
+            file=received.file,
             calling_ae_title=received.calling_ae_title,
             received_at=received.at,
             statement=self._statement(received, facts, sha256).SerializeToString(deterministic=True),
@@ -92,16 +92,10 @@ class Reading:
         return instance
 
 
-def _file_of(received: Received) -> bytes:
-    """The file: what came, byte for byte, behind preamble and group 0002."""
-    header = file_header(received.sop_class_uid, received.sop_instance_uid, received.transfer_syntax_uid)
-    return b"".join((header, received.data_set))
-
-
-def _refusal(received: Received, sha256: bytes, file: bytes, rejected: Rejected) -> Refusal:
+def _refusal(received: Received, sha256: bytes, rejected: Rejected) -> Refusal:
     return Refusal(
         sha256=sha256,
-        file=file,
+        file=received.file,
         calling_ae_title=received.calling_ae_title,
         received_at=received.at,
         sop_class_uid=received.sop_class_uid,

@@ -1,22 +1,30 @@
 """`hilum.imaging.ports.Journal` on the event log."""
 
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 from hilum import telemetry
 from hilum.contracts import topics
 from hilum.contracts.deadletters.v1.deadletters_pb2 import DeadLetter
 from hilum.contracts.instances.v1.instances_pb2 import Instance
-from hilum.eventlog.port import Event, EventLog, event_of
+from hilum.eventlog.port import Event, event_of
 from hilum.ids import derived_id, event_id
 from hilum.imaging.domain import Arrival, Refusal
 
 GROUP = "imaging"
 
 
+class Log(Protocol):
+    """Of `hilum.eventlog.port.EventLog`, what is used here."""
+
+    def append(self, events: Sequence[Event]) -> Coroutine[Any, Any, None]: ...
+
+
 class EventJournal:
     """Event IDs derive from what was received, so that an instance sent again after a crash is the same event."""
 
-    def __init__(self, log: EventLog, site: str) -> None:
+    def __init__(self, log: Log, site: str) -> None:
         self._log = log
         self._site = site
 

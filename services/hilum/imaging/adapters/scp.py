@@ -1,34 +1,30 @@
-"""The storage and verification SCP (PS3.4 A, B): pynetdicom's threads on one side, the event loop on the other."""
+"""The storage and verification SCP (PS3.4 A, B): each association in a thread of its own, which blocks."""
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
-from pydicom import Dataset
 from pynetdicom import AE, build_context, evt
-from pynetdicom.dimse_primitives import C_STORE
 
 from hilum import telemetry
 from hilum.clock import Clock
 from hilum.dicom.status import SUCCESS, status_of
 from hilum.errors import Fault, HilumError, Overloaded, Unavailable
+from hilum.imaging.adapters.commands import Answer
 from hilum.imaging.adapters.contexts import VERIFICATION, storage_sop_classes, supported
 from hilum.imaging.adapters.data_sets import Reading, Received
 from hilum.imaging.adapters.lobby import LobbyLimits
+from hilum.imaging.adapters.threads import completed
+from hilum.imaging.adapters.transfer import StoreRequest
 from hilum.imaging.adapters.transport import Limits, StorageServer
 from hilum.imaging.app import Storage
 from hilum.imaging.domain import PutAside, Refusal
 from hilum.logs import BoundedWarnings
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("hilum")
@@ -36,7 +32,7 @@ _ANSWERS = _METER.create_counter("hilum_imaging_instances", description="C-STORE
 _SECONDS = _METER.create_histogram("hilum_imaging_store_seconds", unit="s", description="request to answer")
 _LAST_ANSWER_SECONDS = 0.1  # from the end of the handler until the library has sent its answer
 _REFUSED_LINES = 10  # in 10 s
-_COMMENT_CHARACTERS = 64  # (0000,0902) Error Comment is LO
+_STORED = Answer(SUCCESS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class StorageScp:
     """Listens from `start` to `stop`; every answer of 0000H follows a durable append."""
 
     def __init__(self, listening: Listening, storage: Storage, reading: Reading, clock: Clock) -> None:
+        """``storage`` must be able to run in threads (`hilum.imaging.adapters.threads`)."""
         self._listening = listening
         self._storage = storage
         self._reading = reading
@@ -70,11 +67,10 @@ class StorageScp:
         self._warnings = BoundedWarnings(_LOG, clock.monotonic, lines=_REFUSED_LINES)
         self._draining = False
         self._server: StorageServer | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> int:
+    def start(self) -> int:
         """Bind, listen, and return the port. Raises `Unavailable` when the address cannot be bound."""
-        listening, self._loop = self._listening, loop
+        listening = self._listening
         entity = AE(listening.ae_title)
         entity.maximum_associations = listening.max_associations
         entity.maximum_pdu_size = listening.limits.pdu_bytes
@@ -87,12 +83,13 @@ class StorageScp:
             server = entity.make_server(
                 (listening.host, listening.port),
                 contexts=[build_context(VERIFICATION)],
-                evt_handlers=[(evt.EVT_REQUESTED, self._on_requested), (evt.EVT_C_STORE, self._on_store)],
+                evt_handlers=[(evt.EVT_REQUESTED, self._on_requested)],
                 server_class=StorageServer,
                 limits=listening.limits,
                 lobby_limits=listening.lobby,
                 warnings=BoundedWarnings(_LOG, self._clock.monotonic),
                 tick=self._warnings.settle,
+                store=self._on_store,
             )
         except OSError as error:
             raise Unavailable("port_unavailable", f"the DICOM port cannot be bound: {error.strerror}") from error
@@ -112,8 +109,7 @@ class StorageScp:
         while self._in_hand.count and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(_LAST_ANSWER_SECONDS)
-        for association in server.active_associations:
-            association.abort()
+        server.end_associations()
         self._warnings.settle(at_end=True)
         self._server = None
 
@@ -123,60 +119,44 @@ class StorageScp:
         proposed = association.requestor.requested_contexts
         association.acceptor.supported_contexts = supported(proposed, self._sop_classes)
 
-    def _on_store(self, event: evt.Event) -> int | Dataset:
+    def _on_store(self, request: StoreRequest, calling_ae_title: str) -> Answer:
+        """In the association's thread. Never raises."""
         began = time.monotonic()
         with telemetry.span("imaging stores an instance", SpanKind.SERVER, headers={}) as span:
             try:
-                outcome = self._store(event)
-                status: int | Dataset = SUCCESS
+                outcome = self._stored(request, calling_ae_title)
+                answer = _STORED
             except HilumError as error:
-                outcome, status = error.code, _refused(error)
+                outcome, answer = error.code, _refused(error)
                 told = error.event_id if isinstance(error, PutAside) else "none"
-                self._warnings.warning("C-STORE answered %04XH: %s, event %s", status_of(error), error.code, told)
+                self._warnings.warning("C-STORE answered %04XH: %s, event %s", answer.status, error.code, told)
             except Exception as error:  # noqa: BLE001 - the peer must be answered whatever happens
                 _LOG.error("C-STORE: unexpected %s", type(error).__name__)
-                outcome, status = "unexpected", _refused(Fault("unexpected", "processing failed"))
+                outcome, answer = "unexpected", _refused(Fault("unexpected", "processing failed"))
             span.set_attribute("hilum.outcome", outcome)
         _ANSWERS.add(1, {"outcome": outcome})
         _SECONDS.record(time.monotonic() - began)
-        return status
+        return answer
 
-    def _store(self, event: evt.Event) -> str:
+    def _stored(self, request: StoreRequest, calling_ae_title: str) -> str:
         """The outcome's name, once it is durable. Raises the error that the peer is to be told."""
-        request = event.request
-        assert isinstance(request, C_STORE)
         if self._draining:
             raise Overloaded("shutting_down", "this application entity is stopping")
-        data_set = request.DataSet.getbuffer() if request.DataSet is not None else memoryview(b"")
-        with self._in_hand.taking(len(data_set)):
+        with self._in_hand.taking(len(request.data_set)):
             received = Received(
-                sop_class_uid=str(request.AffectedSOPClassUID or ""),
-                sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-                context_sop_class_uid=str(event.context.abstract_syntax),
-                calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
-                data_set=data_set,
+                sop_class_uid=request.sop_class_uid,
+                sop_instance_uid=request.sop_instance_uid,
+                transfer_syntax_uid=request.context.transfer_syntax_uid,
+                context_sop_class_uid=request.context.sop_class_uid,
+                calling_ae_title=calling_ae_title,
+                data_set=request.data_set,
+                file=request.file,
                 at=self._clock.now(),
             )
             read = self._reading.read(received)
             if isinstance(read, Refusal):
-                raise PutAside(read.code, read.text, self._await(lambda: self._storage.refuse(read)))
-            return self._await(lambda: self._storage.store(read)).name.lower()
-
-    def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run ``work`` on the event loop and wait for it; `Unavailable` when it does not end in time."""
-        assert self._loop is not None
-        coroutine = work()
-        try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:
-            coroutine.close()
-            raise Unavailable("shutting_down", "this application entity has stopped") from None
-        try:
-            return future.result(self._listening.answer_seconds)
-        except FutureTimeoutError:
-            future.cancel()
-            raise Unavailable("storing_timed_out", "the instance was not durable in time") from None
+                raise PutAside(read.code, read.text, completed(self._storage.refuse(read)))
+            return completed(self._storage.store(read)).name.lower()
 
 
 class _InHand:
@@ -203,9 +183,6 @@ class _InHand:
                 self.count -= 1
 
 
-def _refused(error: HilumError) -> Dataset:
+def _refused(error: HilumError) -> Answer:
     """The status with its Error Comment (PS3.7 C.1), which holds nothing that identifies a patient."""
-    answer = Dataset()
-    answer.Status = status_of(error)
-    answer.ErrorComment = f"{error.code}: {error.text}"[:_COMMENT_CHARACTERS]
-    return answer
+    return Answer(status_of(error), f"{error.code}: {error.text}")

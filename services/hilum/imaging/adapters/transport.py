@@ -1,35 +1,35 @@
 """pynetdicom's server and sockets, bounded: no peer makes them wait for ever or grow without limit.
 
-The library reads whatever length a PDU header states, without a deadline, and queues messages as fast as a
-peer sends them. Here a PDU has a size and a deadline, a message in the making has a size, all of them
-together have one, connections are counted, and a peer that sends ahead of our answers is made to wait. The
-library gets a connection, and gives it threads, when it has asked for an association (`lobby`).
+The library negotiates associations, with a connection that has asked for one (`lobby`). What follows it would read
+whatever its length, without a deadline, polling in two threads, and queue as fast as it comes: from then on a
+`Transfer` reads in the association's thread. There a PDU has a size and a deadline, a message in the making has a
+size, all of them together have one, connections are counted, and a peer that sends ahead is made to wait.
 """
 
 import logging
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from hilum.errors import Rejected
+from hilum.imaging.adapters.commands import Answer
 from hilum.imaging.adapters.lobby import Lobby, LobbyLimits, Reason
+from hilum.imaging.adapters.transfer import Bounds, Context, StoreRequest, Transfer, abort_pdu
 from hilum.logs import BoundedWarnings
 
 _LOG = logging.getLogger(__name__)
-# A-ABORT by the provider: invalid PDU parameter value (PS3.8 9.3.8).
-_ABORT = struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 2, 6)
-_READ_BYTES = 262_144
 _LARGEST_PDU_BYTES = 262_144  # of peers that do not quite keep to the length that we state
-_QUEUED_MESSAGES = 1
-_LOOKS_AFTER_SECONDS = 0.02
+_LOOKS_AFTER_SECONDS = 0.002
+_ACCEPTED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class Limits:
 
 
 class BoundedSocket(AssociationSocket):
-    """An `AssociationSocket` that keeps to `Limits`; a peer that does not is answered with A-ABORT."""
+    """An `AssociationSocket` that holds one PDU, the request for the association, and reads nothing else.
+
+    What follows is read by a `Transfer`, once the library has negotiated.
+    """
 
     def __init__(
         self, association: Association, client_socket: socket.socket, server: "StorageServer", request: bytes
@@ -53,54 +56,56 @@ class BoundedSocket(AssociationSocket):
         super().__init__(association, client_socket=client_socket)
         self._server = server
         self._request = request
+        self._ended = False
+        self.receiving_bytes = 0  # of the message that is being received
         server.sockets[id(self)] = self
         client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client_socket.settimeout(server.limits.pdu_seconds)
 
     @property
     def ready(self) -> bool:
-        """Not while messages wait to be answered: what a peer sends ahead stays in its own buffers."""
-        if self._request:
-            return self.socket is not None
-        return self._assoc.dimse.msg_queue.qsize() < _QUEUED_MESSAGES and super().ready
-
-    @property
-    def receiving_bytes(self) -> int:
-        """Bytes of the message that is being received."""
-        message = self._assoc.dimse.message
-        if message is None:
-            return 0
-        data_set = message.data_set
-        return message.encoded_command_set.tell() + (data_set.tell() if data_set is not None else 0)
+        return bool(self._request) and self.socket is not None
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """``nr_bytes`` whole, before the deadline; raises OSError, which ends the association, when it cannot be."""
+        first, self._request = self._request[:nr_bytes], self._request[nr_bytes:]
+        return bytearray(first)
+
+    def may_receive(self, size: int) -> None:
+        """Whether the message may go on, now that it has ``size`` bytes; raises `Rejected` when it may not."""
         limits = self._server.limits
+        self.receiving_bytes = size
+        if size > limits.data_set_bytes:
+            raise Rejected("data_set_too_large", "a data set is larger than allowed")
+        if size and self._server.receiving_bytes() > limits.receiving_bytes:
+            raise Rejected("too_much_received", "too much is being received")
+
+    def transfer(self, association: Association) -> None:
+        """Answer requests in this thread until the association ends. The library's own thread must have ended."""
         connection = self.socket
-        if connection is None:
-            raise OSError("closed")
-        if self._request:
-            first, self._request = self._request[:nr_bytes], self._request[nr_bytes:]
-            return bytearray(first)
-        if nr_bytes > max(limits.pdu_bytes, _LARGEST_PDU_BYTES):
-            self._abort(connection, "a PDU is larger than allowed")
-        if self.receiving_bytes + nr_bytes > limits.data_set_bytes:
-            self._abort(connection, "a data set is larger than allowed")
-        if nr_bytes > 6 and self._server.receiving_bytes() + nr_bytes > limits.receiving_bytes:
-            self._abort(connection, "too much is being received")
-        buffer = bytearray(nr_bytes)
-        view = memoryview(buffer)
-        read, deadline = 0, time.monotonic() + limits.pdu_seconds
-        while read < nr_bytes:
-            count = connection.recv_into(view[read : read + _READ_BYTES])
-            if not count:
-                view.release()
-                return buffer[:read]
-            read += count
-            if time.monotonic() > deadline:
-                raise TimeoutError("a PDU did not arrive in time")
-        view.release()
-        return buffer
+        if connection is None or self._ended:
+            return
+        connection.setblocking(True)
+        limits = self._server.limits
+        calling = str(association.requestor.ae_title).strip()
+        Transfer(
+            connection,
+            {
+                number: Context(str(context.abstract_syntax), str(context.transfer_syntax[0]))
+                for number, context in association._accepted_cx.items()  # noqa: SLF001
+            },
+            association.requestor.maximum_length or 0,
+            Bounds(max(limits.pdu_bytes, _LARGEST_PDU_BYTES), limits.pdu_seconds, self.may_receive),
+            lambda request: self._server.store(request, calling),
+        ).run()
+
+    def end(self) -> None:
+        """Abort, from any thread: whoever reads finds the connection closed."""
+        self._ended = True
+        connection = self.socket
+        if connection is not None:
+            with suppress(OSError):
+                connection.sendall(abort_pdu())
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """The library's own leaves the descriptor open when the peer was first to go."""
@@ -109,12 +114,6 @@ class BoundedSocket(AssociationSocket):
         super().close()
         if connection is not None:
             connection.close()
-
-    @staticmethod
-    def _abort(connection: socket.socket, why: str) -> NoReturn:
-        connection.settimeout(1.0)
-        connection.sendall(_ABORT)
-        raise OSError(why)
 
 
 class _Handler(RequestHandler):
@@ -131,6 +130,7 @@ class _Handler(RequestHandler):
         wrapper = BoundedSocket(association, cast(socket.socket, self.request), server, self._request)
         association.dul.socket = wrapper
         _wait_while_connected(association, wrapper)
+        _take_over(association, wrapper)
         _contain(association, wrapper)
         _contain(association.dul, wrapper)
         return association
@@ -149,6 +149,27 @@ def _wait_while_connected(association: Association, wrapper: BoundedSocket) -> N
         return receive(wait=False)
 
     association.dul.receive_pdu = receive_pdu  # type: ignore[method-assign]
+
+
+def _take_over(association: Association, wrapper: BoundedSocket) -> None:
+    """Once it has accepted, the library's two threads and their polling give way to one that blocks."""
+
+    def run() -> None:
+        provider = association.dul
+        ends_at = time.monotonic() + _ACCEPTED_SECONDS
+        # It sends A-ASSOCIATE-AC in its own thread (PS3.8 9.2: AE-7), and is in Sta6 when it has.
+        while provider.state_machine.current_state != "Sta6" and provider.is_alive():
+            if time.monotonic() > ends_at:
+                break
+            time.sleep(_LOOKS_AFTER_SECONDS)
+        provider.kill_dul()
+        provider.join()
+        if provider.state_machine.current_state == "Sta6":
+            wrapper.transfer(association)
+        association.is_established = False
+        association.is_released = True
+
+    association._run_reactor = run  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _contain(thread: threading.Thread, wrapper: BoundedSocket) -> None:
@@ -187,12 +208,17 @@ class StorageServer(ThreadedAssociationServer):
         lobby_limits: LobbyLimits,
         warnings: BoundedWarnings,
         tick: Callable[[], None],
+        store: Callable[[StoreRequest, str], Answer],
     ) -> None:
-        """``tick`` is called ten times a second while the server listens."""
+        """``tick`` is called ten times a second while the server listens.
+
+        ``store(request, calling_ae_title)`` is called in the threads of associations, and may block.
+        """
         self.limits = limits
         self.sockets: dict[int, BoundedSocket] = {}
         self._warnings = warnings
         self._called_too = tick
+        self.store = store
         super().__init__(ae, address, ae_title, contexts, ssl_context, evt_handlers)
         assert self.socket is not None
         self._lobby: Lobby = Lobby(self.socket, lobby_limits, self._admit, self._tick, warnings)
@@ -221,8 +247,13 @@ class StorageServer(ThreadedAssociationServer):
         self._called_too()
 
     def receiving_bytes(self) -> int:
-        """Bytes of all messages that are being received."""
+        """Bytes of all messages that are being received or answered."""
         return sum(each.receiving_bytes for each in tuple(self.sockets.values()))
+
+    def end_associations(self) -> None:
+        """Abort those that are left."""
+        for each in tuple(self.sockets.values()):
+            each.end()
 
     def start(self) -> None:
         """Accept, in a thread."""
