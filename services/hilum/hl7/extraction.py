@@ -41,13 +41,18 @@ class Selection:
     """Some logical fields of one structure, ready to be read from any message of it."""
 
     def __init__(
-        self, rules: Iterable[FieldRule | ListRule], anchors: tuple[str, ...], wanted: Container[str] | None = None
+        self,
+        rules: Iterable[FieldRule | ListRule],
+        anchors: tuple[str, ...],
+        wanted: Container[str] | None = None,
+        prior: tuple[str, ...] = (),
     ) -> None:
-        """``anchors`` as of `Message.groups`; ``wanted`` are the values to read (``patient_id.authority``), or all."""
+        """``wanted`` are the values to read (``patient_id.authority``), or all; the others as of `Layout.groups`."""
         rules = [rule for rule in rules if wanted is None or any(key in wanted for key, _, _ in _keys(rule))]
         single = [rule for rule in rules if isinstance(rule, FieldRule)]
         paths = [path for rule in rules for path in rule.places]
         self._anchors = anchors
+        self._prior = prior
         self._read = _reader(single, wanted).read
         self._lists = [_ListReader(rule) for rule in rules if isinstance(rule, ListRule)]
         self._plain = tuple(sorted({path.segment for path in paths if path.is_plain}))
@@ -58,7 +63,7 @@ class Selection:
         """The values of each group. Absent ones have no key; an explicit null is ``""`` (two quotes)."""
         lines, delimiters, codec = message.lines, message.delimiters, message.codec
         separator = delimiters.field
-        for extent in message.layout.groups(self._anchors):
+        for extent in message.layout.groups(self._anchors, self._prior):
             rows = self._no_rows.copy()
             for name, number in extent.firsts(self._plain):
                 rows[name] = lines[number].split(separator)

@@ -153,7 +153,7 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     ordinal = 0
     for ordinal, values in enumerate(structure.checked.read(message), 1):
         for path in structure.missing(values):
-            if not message.layout.groups(structure.groups)[ordinal - 1].lines_of(path.segment):
+            if not message.layout.groups(structure.groups, structure.prior)[ordinal - 1].lines_of(path.segment):
                 text = f"a required segment is missing: {path.segment}"
                 yield _error("100", "segment_missing", text, Location(path.segment))
             place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)

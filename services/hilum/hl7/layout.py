@@ -66,16 +66,20 @@ class Layout:
             if head[3:] not in ("", separator) or not _SEGMENT_NAME.match(head[:3])
         ]
         """Positions (1-based) of lines that are no segment: no name of three characters before the separator."""
-        self._groups: dict[tuple[str, ...], list[Extent]] = {(): [self.whole]}
+        self._groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Extent]] = {((), ()): [self.whole]}
 
-    def groups(self, anchors: tuple[str, ...]) -> list[Extent]:
-        """As `hilum.hl7.message.Message.groups`; without ``anchors``, the whole message."""
-        found = self._groups.get(anchors)
+    def groups(self, anchors: tuple[str, ...], prior: tuple[str, ...] = ()) -> list[Extent]:
+        """As `hilum.hl7.message.Message.groups`; without ``anchors``, the whole message.
+
+        A segment of ``prior`` after a group ends the groups: what follows are earlier results, whose ORC and OBR are
+        no orders (PRIOR_RESULT, 2.5.1 4.4.4).
+        """
+        found = self._groups.get((anchors, prior))
         if found is None:
-            self._groups[anchors] = found = self._grouped(anchors)
+            self._groups[anchors, prior] = found = self._grouped(anchors, prior)
         return found
 
-    def _grouped(self, anchors: tuple[str, ...]) -> list[Extent]:
+    def _grouped(self, anchors: tuple[str, ...], prior: tuple[str, ...]) -> list[Extent]:
         rank = {name: level for level, name in enumerate(anchors)}
         alone = {
             name: lines
@@ -85,13 +89,16 @@ class Layout:
         groups: list[Extent] = []
         header: list[int] = []  # MSH, EVN ... : before the first patient
         patient: list[int] = []  # PID, PV1, NTE ... : up to the patient's first group
-        before: LinesByName = {}
+        before: dict[str, Sequence[int]] = {}
         levels: list[dict[str, list[int]]] = []  # the group so far; its outer levels may be shared with the next
         for line, name in enumerate(self._names):
             level = rank.get(name)
+            if levels and name in prior:
+                break
             if level is not None:
                 if not levels:
-                    before = alone | self._by_name(header + patient)
+                    before = {**alone, **self._by_name(header + patient)}
+                    before.pop("OBX", None)  # those are the patient's (2.8 7.3.1), not the order's
                 elif level < len(levels):
                     groups.append(Extent(tuple(levels), before))
                 del levels[level:]

@@ -48,6 +48,7 @@ class _Structure(_Closed):
     messages: list[str]
     kind: Kind
     groups: list[str]
+    prior: list[str] = Field(default_factory=list)
     include: list[str] = Field(default_factory=list)
     fields: dict[str, _Place] = Field(default_factory=dict)
     required: list[str] = Field(default_factory=list)
@@ -67,17 +68,19 @@ class Structure:
     kind: Kind
     messages: tuple[str, ...]
     groups: tuple[str, ...]
+    prior: tuple[str, ...]
+    """Segments that begin earlier results where they follow a group."""
     fields: Mapping[str, FieldRule | ListRule]
     required: tuple[tuple[str, ...], ...]
 
     @cached_property
     def all(self) -> Selection:
         """Every logical field."""
-        return Selection(self.fields.values(), self.groups)
+        return Selection(self.fields.values(), self.groups, prior=self.prior)
 
     def select(self, names: Iterable[str]) -> Selection:
         """Only the named values, such as ``accession_number`` or ``patient_id.authority``."""
-        return Selection(self.fields.values(), self.groups, frozenset(names))
+        return Selection(self.fields.values(), self.groups, frozenset(names), self.prior)
 
     @cached_property
     def uid_places(self) -> Mapping[str, FieldPath]:
@@ -91,7 +94,7 @@ class Structure:
         required = [self.fields[name] for names in self.required for name in names]
         uids = [FieldRule(text, "ST", (path,)) for text, path in self.uid_places.items()]
         names = {rule.name for rule in (*required, *uids)}
-        return Selection((*required, *uids), self.groups, names)
+        return Selection((*required, *uids), self.groups, names, self.prior)
 
     def missing(self, values: Mapping[str, Value]) -> Iterator[FieldPath]:
         """The first place of each required field that ``values`` lacks."""
@@ -182,8 +185,8 @@ def _compile(name: str, structure: _Structure, places: Mapping[str, _Place], fau
             faults.append(f"{name}.required: no single field {', '.join(unknown)}")
         else:
             required.append(names)
-    groups = tuple(structure.groups)
-    return Structure(name, structure.kind, tuple(structure.messages), groups, fields, tuple(required))
+    groups, prior = tuple(structure.groups), tuple(structure.prior)
+    return Structure(name, structure.kind, tuple(structure.messages), groups, prior, fields, tuple(required))
 
 
 def _rule(name: str, place: _Place, where: str, faults: list[str]) -> FieldRule | ListRule:
