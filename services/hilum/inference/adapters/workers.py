@@ -29,6 +29,8 @@ class Worker:
         self._setup = setup
         self._job_seconds = job_seconds
         self._process: Process | None = None
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._closed = False
         self.loaded: tuple[LoadedModel, ...] = ()
 
     @property
@@ -38,6 +40,8 @@ class Worker:
 
     async def start(self) -> None:
         """Raises Fault when the engines cannot be loaded, Unavailable when no process comes up."""
+        if self._closed:
+            raise Unavailable("worker_closed", "the worker was told to end")
         threads = {name: str(self._setup.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -49,16 +53,24 @@ class Worker:
                 env=os.environ | threads,
                 start_new_session=True,
             )
+            if self._closed:  # meanwhile: `close` ends what was started
+                raise Unavailable("worker_closed", "the worker was told to end")
             hello = await self._exchange(self._setup, _START_SECONDS)
         except (OSError, WorkerDied) as error:
             raise Unavailable("worker_start", "a worker process did not come up") from error
         if isinstance(hello, HilumError):
-            await self.end()
+            await self._end()
             raise hello
         self.loaded = cast(tuple[LoadedModel, ...], hello)
 
-    async def ask(self, job: ReadImages | InferTensors) -> Any:
+    def begin(self, job: ReadImages | InferTensors) -> "asyncio.Task[Any]":
         """The reply to a job, in a process that is started first where there is none."""
+        task = asyncio.create_task(self._do(job))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+        return task
+
+    async def _do(self, job: ReadImages | InferTensors) -> Any:
         if self.pid is None:
             _LOG.warning("a worker process is started again")
             await self.start()
@@ -67,7 +79,18 @@ class Worker:
             raise reply
         return reply
 
-    async def end(self) -> None:
+    async def close(self) -> None:
+        """End for good; a job in hand gets a few seconds.
+
+        A process that is just being started is waited for. The end of the event loop cancels every task, those of
+        asyncio itself too, and such a start would then wait for ever (seen with Python 3.11).
+        """
+        self._closed = True
+        await self._end()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self._end()
+
+    async def _end(self) -> None:
         """Close its pipe, on which it ends by itself; kill it when it does not."""
         process, self._process = self._process, None
         if process is None:
@@ -113,7 +136,7 @@ class WorkerLease:
 
     async def _ask(self, job: ReadImages | InferTensors) -> Any:
         # A caller that goes away must not leave half a reply in the pipe: the exchange always ends.
-        self.running = asyncio.create_task(self._worker.ask(job))
+        self.running = self._worker.begin(job)
         return await asyncio.shield(self.running)
 
 
@@ -141,16 +164,18 @@ class WorkerPool:
             async with asyncio.TaskGroup() as group:
                 for worker in self._workers:
                     group.create_task(worker.start())
-        except ExceptionGroup as failures:
+        except BaseException as error:
             await self.close()
-            raise failures.exceptions[0] from None
+            if isinstance(error, ExceptionGroup):
+                raise error.exceptions[0] from None
+            raise
         self._models = {model.key: model for model in self._workers[0].loaded}
         for worker in self._workers:
             self._idle.put_nowait(worker)
 
     async def close(self) -> None:
         """End every worker; a job in hand gets a few seconds."""
-        await asyncio.gather(*(worker.end() for worker in self._workers))
+        await asyncio.gather(*(worker.close() for worker in self._workers))
 
     @asynccontextmanager
     async def lease(self, *, at_most_waiting: int | None = None) -> AsyncIterator[WorkerLease]:

@@ -10,6 +10,7 @@ import pickle
 import resource
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -59,7 +60,13 @@ def main() -> None:
         return
     resource.setrlimit(resource.RLIMIT_DATA, (setup.memory_bytes, setup.memory_bytes))
     logging.disable(logging.WARNING)  # libraries quote element values, which may identify a patient
-    objects = FileObjects(Path(setup.objects_folder))
+    with suppress(BrokenPipeError):  # the parent is gone
+        _serve(jobs, answers, FileObjects(Path(setup.objects_folder)))
+    with suppress(BrokenPipeError):
+        answers.close()
+
+
+def _serve(jobs: BinaryIO, answers: BinaryIO, objects: FileObjects) -> None:
     while (job := _read(jobs)) is not None:
         answer: bytes | HilumError
         try:

@@ -22,6 +22,8 @@ class Renderer:
         self._job_seconds = job_seconds
         self._process: Process | None = None
         self._turn = asyncio.Lock()
+        self._exchanges: set[asyncio.Task[bytes]] = set()
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -35,12 +37,28 @@ class Renderer:
         ``render_died`` or ``worker_start``.
         """
         # A caller that goes away must not leave half an answer in the pipe: the exchange always ends.
-        exchange = asyncio.ensure_future(self._in_turn(job))
-        exchange.add_done_callback(lambda done: done.cancelled() or done.exception())
+        exchange = asyncio.create_task(self._in_turn(job))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._ended)
         return await asyncio.shield(exchange)
 
+    def _ended(self, exchange: "asyncio.Task[bytes]") -> None:
+        self._exchanges.discard(exchange)
+        if not exchange.cancelled():
+            exchange.exception()  # its caller may have gone away
+
     async def close(self) -> None:
-        """Close its pipe, on which it ends by itself; kill it when it does not."""
+        """Close its pipe, on which it ends by itself; kill it when it does not. What is in hand ends with it.
+
+        A process that is just being started is waited for. The end of the event loop cancels every task, those of
+        asyncio itself too, and such a start would then wait for ever (seen with Python 3.11).
+        """
+        self._closed = True
+        await self._end()
+        await asyncio.gather(*self._exchanges, return_exceptions=True)
+        await self._end()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -57,6 +75,8 @@ class Renderer:
 
     async def _exchange(self, job: Job) -> bytes:
         process = await self._started()
+        if self._closed:  # meanwhile: `close` ends what was started
+            raise Unavailable("render_died", "the rendering process was closed")
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -80,6 +100,8 @@ class Renderer:
     async def _started(self) -> Process:
         if self._process is not None and self._process.returncode is None:
             return self._process
+        if self._closed:
+            raise Unavailable("render_died", "the rendering process was closed")
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         try:
             self._process = await asyncio.create_subprocess_exec(
