@@ -5,6 +5,7 @@ import platform
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from peers.hilum_process import HilumProcess  # noqa: E402 - after its folder was made known
+from peers.hilum_process import HilumProcess
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -75,9 +76,12 @@ def _usage(pid: int) -> Usage:
     )
 
 
-def cpu_seconds(hilum: HilumProcess) -> float:
-    """Processor time that the living processes have used."""
-    return sum(usage.cpu_seconds for usage in usages(hilum).values())
+def cpu_by_process(hilum: HilumProcess) -> Counter[str]:
+    """Processor seconds that the living processes have used, by their names."""
+    used: Counter[str] = Counter()
+    for usage in usages(hilum).values():
+        used[usage.name] += usage.cpu_seconds  # type: ignore[assignment]  # typed for integers alone
+    return used
 
 
 def machine() -> str:

@@ -30,6 +30,8 @@ RESULT_LOST = Rule("result_lost", "The result, its case or the package that made
 _LEASE = timedelta(seconds=30)
 _AGAIN = timedelta(seconds=0.5)
 _PRIORITY_FIRST = timedelta(seconds=2)
+# What goes with a priority is looked at so much later: by then the priority has mostly landed, alone on the way.
+_AFTER_PRIORITY = timedelta(seconds=0.25)
 
 
 def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...], now: datetime) -> None:
@@ -64,7 +66,9 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
         if older and record.open and not record.claimed(now):
             _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
     late = any(record.delivery.revision > result.revision for record in reruns)
-    for delivery in plan(result, case, destinations, ratchets, now):
+    planned = plan(result, case, destinations, ratchets, now)
+    raises = any(delivery.kind is Kind.PRIORITY and delivery.standing is Standing.DUE for delivery in planned)
+    for delivery in planned:
         record = DeliveryRecord(
             id=delivery.id,
             delivery=delivery,
@@ -74,7 +78,7 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
             state={Standing.DUE: PLANNED, Standing.HELD: HELD}.get(delivery.standing, ""),
             reason=delivery.rule.code if delivery.rule else "",
             planned_at=now,
-            next_at=now,
+            next_at=now + _AFTER_PRIORITY if raises and delivery.kind is not Kind.PRIORITY else now,
             case_version=case.version,
             headers=known.headers,
         )
@@ -110,7 +114,7 @@ def claim(
             continue
         case = replace(case, observed_at=fresh_at)
         if _waits_for_priority(state, record, now):
-            state.save(replace(record, next_at=now + _AGAIN / 5))
+            state.save(replace(record, next_at=now + _AFTER_PRIORITY))
             continue
         if known.result.policy_awaited:
             state.save(replace(record, next_at=now + _AGAIN))

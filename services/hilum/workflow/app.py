@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from hilum.ids import Ids
 from hilum.workflow.domain.case import SiteRules
+from hilum.workflow.domain.completeness import announced_by
 from hilum.workflow.domain.decision import decide
 from hilum.workflow.domain.facts import (
     CaseFacts,
@@ -23,8 +24,11 @@ from hilum.workflow.domain.facts import (
 from hilum.workflow.placing import Places
 from hilum.workflow.ports import CaseBook, CaseRow, ReportKeys
 
-# Images of a study that is being received: look a little later, once for many.
+# Images of a study that is being received: look a little later, once for many. Each look reads every image of the
+# study, so that the larger it is already, the longer they are gathered.
 GATHER = timedelta(milliseconds=150)
+GATHER_AT_MOST = timedelta(seconds=2)
+_MANY = 50
 
 Cause = Mapping[str, str]
 
@@ -52,7 +56,7 @@ class Workflow:
         case = book.case_of_study(site, study_instance_uid)
         if case is None:
             case = book.open_case(self._ids.new(), site, study_instance_uid, now)
-        book.look_at(case.case_id, now + GATHER, cause)
+        book.look_at(case.case_id, now + _gathering(book, site, study_instance_uid, fact), cause)
 
     def hear_report(
         self, book: CaseBook, site: str, fact: ReportFact, found_by: ReportKeys, cause: Cause, now: datetime
@@ -129,3 +133,11 @@ class Workflow:
         found += book.cases_of_orders(places.messages)
         for case_id in dict.fromkeys(row.case_id for row in found if row is not None):
             book.look_at(case_id, now, cause)
+
+
+def _gathering(book: CaseBook, site: str, study_instance_uid: str, image: InstanceFact) -> timedelta:
+    """How long to wait for more images; not at all for more than were announced."""
+    count = book.count_instances(site, study_instance_uid)
+    if count == announced_by(image):
+        return timedelta(0)
+    return min(GATHER * (1 + count // _MANY), GATHER_AT_MOST)

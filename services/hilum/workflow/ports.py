@@ -67,6 +67,9 @@ class CaseBook(Protocol):
 
     def instances(self, site: str, study_instance_uid: str) -> Sequence[InstanceFact]: ...
 
+    def count_instances(self, site: str, study_instance_uid: str) -> int:
+        """How many images of the study were told of; one that came with two contents counts twice."""
+
     def completed(self, facts: CaseFacts) -> CaseFacts:
         """``facts`` of orders and images with the reports, merges, patients and results that belong to them."""
 

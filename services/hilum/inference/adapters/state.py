@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from hilum.contracts import topics
 from hilum.contracts.tasks.v1 import tasks_pb2
@@ -19,6 +20,20 @@ from hilum.store.sql import SqlStore, SqlTransaction
 
 _T = TypeVar("_T")
 _NEVER_US = 2**62
+# Built once: to build a statement costs several times what it costs to run it.
+_NEW = insert(TASKS).on_conflict_do_nothing(index_elements=["task_id"])
+_FIRST = (
+    sa.select(TASKS)
+    .where(TASKS.c.state == "waiting")
+    .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
+    .limit(1)
+)
+_TAKEN = TASKS.update().where(TASKS.c.sequence == sa.bindparam("number")).values(state="in_hand")
+_FINISHED = (
+    TASKS.update()
+    .where(TASKS.c.task_id == sa.bindparam("id"), TASKS.c.state == "in_hand")
+    .values(state="done", done_us=sa.bindparam("at_us"), headers="{}", task=b"")
+)
 
 
 class SqlTaskQueue:
@@ -29,32 +44,22 @@ class SqlTaskQueue:
 
     def add(self, queued: QueuedTask) -> bool:
         task = queued.task
-        known = sa.select(TASKS.c.sequence).where(TASKS.c.task_id == task.task_id)
-        if self._connection.execute(known).first() is not None:
-            return False
-        self._connection.execute(
-            TASKS.insert().values(
-                task_id=task.task_id,
-                state="waiting",
-                urgency=int(task.urgency),
-                due_us=_us(task.due_at) if task.due_at else _NEVER_US,
-                deaths=queued.deaths,
-                headers=json.dumps(dict(queued.headers), separators=(",", ":")),
-                task=message_of(task).SerializeToString(deterministic=True),
-            )
-        )
-        return True
+        row = {
+            "task_id": task.task_id,
+            "state": "waiting",
+            "urgency": int(task.urgency),
+            "due_us": _us(task.due_at) if task.due_at else _NEVER_US,
+            "deaths": queued.deaths,
+            "headers": json.dumps(dict(queued.headers), separators=(",", ":")),
+            "task": message_of(task).SerializeToString(deterministic=True),
+        }
+        return self._connection.execute(_NEW, row).rowcount == 1
 
     def claim(self) -> QueuedTask | None:
-        row = self._connection.execute(
-            sa.select(TASKS)
-            .where(TASKS.c.state == "waiting")
-            .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
-            .limit(1)
-        ).first()
+        row = self._connection.execute(_FIRST).first()
         if row is None:
             return None
-        self._connection.execute(TASKS.update().where(TASKS.c.sequence == row.sequence).values(state="in_hand"))
+        self._connection.execute(_TAKEN, {"number": row.sequence})
         task = task_of(tasks_pb2.Task.FromString(row.task))
         return QueuedTask(task, json.loads(row.headers), row.deaths)
 
@@ -66,10 +71,7 @@ class SqlTaskQueue:
         )
 
     def finish(self, task_id: str, now: datetime) -> bool:
-        done = TASKS.update().where(TASKS.c.task_id == task_id, TASKS.c.state == "in_hand")
-        return (
-            self._connection.execute(done.values(state="done", done_us=_us(now), headers="{}", task=b"")).rowcount == 1
-        )
+        return self._connection.execute(_FINISHED, {"id": task_id, "at_us": _us(now)}).rowcount == 1
 
     def recover(self) -> None:
         self._connection.execute(TASKS.update().where(TASKS.c.state == "in_hand").values(state="waiting"))

@@ -14,7 +14,7 @@ from hilum.clock import Clock
 from hilum.integration.app import claim, settle, withheld
 from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
 from hilum.integration.domain.plan import Destination
-from hilum.integration.ports import Assignment, Peer, Transactions
+from hilum.integration.ports import Assignment, Peer, State, Transactions
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_WAIT = 1.0
@@ -55,20 +55,18 @@ class Dispatcher:
         try:
             while True:
                 self._news.clear()
-                if not await self._round():
-                    await self._wait()
+                due = await self._round()
+                if due is not None:
+                    await self._wait(due)
         finally:
             await self._route.peer.close()
 
-    async def _round(self) -> bool:
-        destination, peer = self._route.destination, self._route.peer
-        now, fresh_at = self._clock.now(), self._fresh_at()
-        assignments = await self._transactions.transact(
-            lambda state: claim(state, destination, now, fresh_at, peer.batch)
-        )
+    async def _round(self) -> float | None:
+        """Deliver what may go; where nothing may, for how many seconds that will be so."""
+        assignments, due = await self._transactions.transact(self._claim)
         if not assignments:
-            return False
-        spans = [_span(assignment.record, destination) for assignment in assignments]
+            return self._seconds_until(due)
+        spans = [_span(assignment.record, self._route.destination) for assignment in assignments]
         by_id = {assignment.record.id: span for assignment, span in zip(assignments, spans, strict=True)}
         try:
             for record, outcome in await self._delivered(assignments):
@@ -76,7 +74,13 @@ class Dispatcher:
         finally:
             for span in spans:
                 span.end()
-        return True
+        return None
+
+    def _claim(self, state: State) -> tuple[Sequence[Assignment], datetime | None]:
+        """What may go, and when nothing may, the time of what comes next: in one transaction."""
+        destination = self._route.destination
+        assignments = claim(state, destination, self._clock.now(), self._fresh_at(), self._route.peer.batch)
+        return assignments, None if assignments else state.next_at(destination.name)
 
     async def _delivered(self, assignments: Sequence[Assignment]) -> Sequence[tuple[DeliveryRecord, Outcome]]:
         try:
@@ -97,16 +101,16 @@ class Dispatcher:
         _OUTCOMES.add(1, {"destination": record.delivery.destination, "kind": kind, "outcome": name})
         await self._transactions.transact(lambda state: settle(state, [(record, outcome)], persistence, now))
 
-    async def _wait(self) -> None:
-        destination = self._route.destination.name
-        due = await self._transactions.transact(lambda state: state.next_at(destination))
-        wait = _LONGEST_WAIT
-        if due is not None:
-            now = self._clock.now()
-            shortest = _WITHHELD_WAIT if withheld(now, self._fresh_at()) else _SHORTEST_WAIT
-            wait = min(max((due - now).total_seconds(), shortest), _LONGEST_WAIT)
+    def _seconds_until(self, due: datetime | None) -> float:
+        if due is None:
+            return _LONGEST_WAIT
+        now = self._clock.now()
+        shortest = _WITHHELD_WAIT if withheld(now, self._fresh_at()) else _SHORTEST_WAIT
+        return min(max((due - now).total_seconds(), shortest), _LONGEST_WAIT)
+
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             return

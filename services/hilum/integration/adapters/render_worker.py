@@ -51,6 +51,7 @@ def _read(stream: BinaryIO) -> Any | None:
 
 
 def main() -> None:
+    os.nice(10)  # a document may wait; messages, engines and the priorities of other studies may not
     # Whatever a library prints must not stand between two frames.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

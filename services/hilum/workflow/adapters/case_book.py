@@ -21,6 +21,43 @@ from hilum.workflow.domain.case import Algorithm, Case, Decision
 from hilum.workflow.domain.facts import CaseFacts, OrderFact
 from hilum.workflow.ports import CaseRow
 
+# Built once: to build a statement costs several times what it costs to run it.
+_OF_STUDY = sa.select(CASES).where(
+    CASES.c.site == sa.bindparam("site"), CASES.c.study_instance_uid == sa.bindparam("study")
+)
+_OF_ORDER = (
+    sa.select(CASES)
+    .join(CASE_ORDERS, CASE_ORDERS.c.case_id == CASES.c.case_id)
+    .where(CASE_ORDERS.c.fact_id == sa.bindparam("fact_id"))
+)
+_THIS = CASES.c.case_id == sa.bindparam("this_case")
+_ROW, _DOCUMENT, _FAILURES = (
+    sa.select(CASES).where(_THIS),
+    sa.select(CASES.c.document).where(_THIS),
+    sa.select(CASES.c.failures).where(_THIS),
+)
+_LOOK_AT = (
+    CASES.update()
+    .where(_THIS)
+    .values(
+        look_us=sa.case((CASES.c.look_us < sa.bindparam("at_us"), CASES.c.look_us), else_=sa.bindparam("at_us")),
+        cause=sa.bindparam("because"),
+    )
+)
+_DUE = (
+    sa.select(CASES.c.case_id, CASES.c.cause)
+    .where(CASES.c.look_us <= sa.bindparam("now_us"))
+    .order_by(CASES.c.opened_us.desc())
+    .limit(sa.bindparam("limit"))
+)
+_NEXT_LOOK = sa.select(sa.func.min(CASES.c.look_us))
+_DECIDED: dict[str, sa.BindParameter[object]] = {
+    name: sa.bindparam(f"new_{name}") for name in ("look_us", "superseded_by", "failures")
+}
+_UNCHANGED = CASES.update().where(_THIS).values(**_DECIDED)
+_CHANGED = CASES.update().where(_THIS).values(**_DECIDED, document=sa.bindparam("new_document"))
+_IN_FORCE = sa.select(POLICIES.c.document).order_by(POLICIES.c.algorithm)
+
 
 class SqlCaseBook(SqlFacts):
     """The whole book: facts, cases and the policies in force."""
@@ -28,25 +65,19 @@ class SqlCaseBook(SqlFacts):
     # Cases.
 
     def case_of_study(self, site: str, study_instance_uid: str) -> CaseRow | None:
-        row = self._connection.execute(
-            sa.select(CASES).where(CASES.c.site == site, CASES.c.study_instance_uid == study_instance_uid)
-        ).first()
+        row = self._connection.execute(_OF_STUDY, {"site": site, "study": study_instance_uid}).first()
         return _case_row(row) if row else None
 
     def cases_of_orders(self, facts: Iterable[OrderFact]) -> Sequence[CaseRow]:
         found: dict[str, CaseRow] = {}
         for fact in facts:
-            row = self._connection.execute(
-                sa.select(CASES)
-                .join(CASE_ORDERS, CASE_ORDERS.c.case_id == CASES.c.case_id)
-                .where(CASE_ORDERS.c.fact_id == fact.fact_id)
-            ).first()
+            row = self._connection.execute(_OF_ORDER, {"fact_id": fact.fact_id}).first()
             if row is not None:
                 found[row.case_id] = _case_row(row)
         return sorted(found.values(), key=lambda row: (row.opened_at, row.case_id))
 
     def row(self, case_id: str) -> CaseRow:
-        return _case_row(self._connection.execute(sa.select(CASES).where(CASES.c.case_id == case_id)).one())
+        return _case_row(self._connection.execute(_ROW, {"this_case": case_id}).one())
 
     def attached_orders(self, case_id: str) -> Sequence[OrderFact]:
         return self._order_facts(
@@ -73,11 +104,8 @@ class SqlCaseBook(SqlFacts):
         )
 
     def look_at(self, case_id: str, at: datetime, cause: Mapping[str, str]) -> None:
-        when = microseconds(at)
-        sooner = sa.case((CASES.c.look_us < when, CASES.c.look_us), else_=when)
-        self._connection.execute(
-            CASES.update().where(CASES.c.case_id == case_id).values(look_us=sooner, cause=json.dumps(dict(cause)))
-        )
+        look = {"this_case": case_id, "at_us": microseconds(at), "because": json.dumps(dict(cause))}
+        self._connection.execute(_LOOK_AT, look)
 
     def look_at_open_cases(self, at: datetime) -> None:
         self._connection.execute(CASES.update().where(CASES.c.superseded_by == "").values(look_us=microseconds(at)))
@@ -91,36 +119,32 @@ class SqlCaseBook(SqlFacts):
 
     def failures(self, case_id: str) -> int:
         """How many decisions on the case failed in a row."""
-        found = self._connection.execute(sa.select(CASES.c.failures).where(CASES.c.case_id == case_id)).scalar()
+        found = self._connection.execute(_FAILURES, {"this_case": case_id}).scalar()
         return int(found or 0)
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[str, Mapping[str, str]]]:
-        rows = self._connection.execute(
-            sa.select(CASES.c.case_id, CASES.c.cause)
-            .where(CASES.c.look_us <= microseconds(now))
-            .order_by(CASES.c.opened_us.desc())
-            .limit(limit)
-        ).all()
+        rows = self._connection.execute(_DUE, {"now_us": microseconds(now), "limit": limit}).all()
         return [(row.case_id, json.loads(row.cause)) for row in rows]
 
     def next_look(self) -> datetime | None:
-        found = self._connection.execute(sa.select(sa.func.min(CASES.c.look_us))).scalar()
+        found = self._connection.execute(_NEXT_LOOK).scalar()
         return None if found is None else at_microseconds(found)
 
     def case(self, case_id: str) -> Case | None:
-        document = self._connection.execute(sa.select(CASES.c.document).where(CASES.c.case_id == case_id)).scalar()
+        document = self._connection.execute(_DOCUMENT, {"this_case": case_id}).scalar()
         return events.case_of(CaseState.FromString(document)) if document else None
 
     def save(self, facts: CaseFacts, decision: Decision, now: datetime) -> None:
         case = decision.case
         values: dict[str, object] = {
-            "look_us": None if case.looks_again_at is None else microseconds(case.looks_again_at),
-            "superseded_by": facts.superseded_by,
-            "failures": 0,
+            "this_case": facts.case_id,
+            "new_look_us": None if case.looks_again_at is None else microseconds(case.looks_again_at),
+            "new_superseded_by": facts.superseded_by,
+            "new_failures": 0,
         }
         if decision.changed:
             state = events.case_state(case, facts, now)
-            values["document"] = state.SerializeToString(deterministic=True)
+            values["new_document"] = state.SerializeToString(deterministic=True)
             cause = event_id(facts.case_id, "state", case.version)
             self._transaction.publish(event_of(topics.STUDIES, facts.case_id, state, cause, now))
         for planned in decision.tasks:
@@ -128,7 +152,7 @@ class SqlCaseBook(SqlFacts):
             self._transaction.publish(
                 event_of(topics.TASKS[planned.urgency], facts.case_id, task, event_id(planned.task_id, "task"), now)
             )
-        self._connection.execute(CASES.update().where(CASES.c.case_id == facts.case_id).values(**values))
+        self._connection.execute(_CHANGED if decision.changed else _UNCHANGED, values)
 
     # Policies.
 
@@ -150,7 +174,7 @@ class SqlCaseBook(SqlFacts):
         return True
 
     def algorithms(self) -> tuple[Algorithm, ...]:
-        rows = self._connection.execute(sa.select(POLICIES.c.document).order_by(POLICIES.c.algorithm)).scalars()
+        rows = self._connection.execute(_IN_FORCE).scalars()
         found = []
         for document in rows:
             policy = Policy.FromString(document)

@@ -194,6 +194,9 @@ class SqlFacts:
         found = [events.instance_fact(Instance.FromString(document), self._site) for document in rows]
         return sorted(found, key=lambda image: (image.sop_instance_uid, image.reason, image.sha256))
 
+    def count_instances(self, site: str, study_instance_uid: str) -> int:
+        return int(self._connection.execute(_COUNT, {"site": site, "study": study_instance_uid}).scalar_one())
+
     def completed(self, facts: CaseFacts) -> CaseFacts:
         messages = [message for order in facts.orders for message in order]
         persons = {identifier for message in messages for identifier in message.patient}
@@ -283,6 +286,17 @@ class SqlFacts:
                 sa.select(FACTS.c.document).where(FACTS.c.fact_id.in_(some)).order_by(FACTS.c.fact_id)
             ).scalars()
         return found
+
+
+_COUNT = (
+    sa.select(sa.func.count())
+    .select_from(FACTS)
+    .where(
+        FACTS.c.site == sa.bindparam("site"),
+        FACTS.c.study_instance_uid == sa.bindparam("study"),
+        FACTS.c.kind == "instance",
+    )
+)
 
 
 def _order_keys(fact: OrderFact) -> list[_Key]:

@@ -10,7 +10,7 @@ The end of a C-STORE association is no evidence.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hilum.workflow.domain.facts import CaseFacts
+from hilum.workflow.domain.facts import CaseFacts, InstanceFact
 from hilum.workflow.domain.orders import current
 
 
@@ -63,8 +63,10 @@ def completeness(facts: CaseFacts, rules: CompletenessRules, now: datetime) -> C
 def announced(facts: CaseFacts) -> int:
     """As many instances as the study's usable images say that it has, (0020,1208); 0 when none says so."""
     usable = [image for image in facts.instances if not image.reason]
-    return max((_count(image.tags.get("NumberOfStudyRelatedInstances", "")) for image in usable), default=0)
+    return max(map(announced_by, usable), default=0)
 
 
-def _count(text: str) -> int:
+def announced_by(image: InstanceFact) -> int:
+    """How many instances this image says that its study has, (0020,1208); 0 when it says nothing."""
+    text = image.tags.get("NumberOfStudyRelatedInstances", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
