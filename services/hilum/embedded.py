@@ -8,25 +8,28 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from hilum import telemetry
-from hilum.errors import Rejected
+from hilum.errors import Fault, Rejected, Unavailable
 from hilum.eventlog.sqlite import SqliteEventLog
 from hilum.hosting import Platform, Readiness, Service, cancel_on_signals, host
 from hilum.http import HttpService, application
 from hilum.objects.files import FileObjects
 from hilum.site import Site, load_site
+from hilum.store.integrity import check_state
+from hilum.store.room import Room, trouble_of
 from hilum.store.sql import SqlStore, open_sqlite
 
 _LOG = logging.getLogger(__name__)
@@ -142,24 +145,55 @@ def _unknown_in_environment(settings: type[BaseSettings]) -> list[str]:
 
 
 @contextmanager
-def _locked(options: Options) -> Iterator[None]:
-    """Each service's state is one process' own. Raises `Rejected` ``state_in_use`` that names those that run."""
+def _locked(options: Options) -> Iterator[frozenset[str]]:
+    """Each service's state is one process' own; yields the services whose last run did not end in order.
+
+    Raises `Rejected` ``state_in_use`` that names those that run, ``state_folder``, and `Unavailable` ``state_full``.
+    """
     folder = options.state / "state"
     in_use: list[str] = []
+    locks: dict[str, IO[str]] = {}
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in options.services:
-                lock = held.enter_context((folder / f"{name}.running").open("w"))
+                lock = held.enter_context((folder / f"{name}.running").open("a+"))
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks[name] = lock
                 except BlockingIOError:
                     in_use.append(name)
+            if in_use:
+                raise Rejected("state_in_use", f"another process runs {', '.join(in_use)} on {options.state}")
+            interrupted = frozenset(name for name, lock in locks.items() if lock.tell())
+            for held_lock in locks.values():
+                _mark(held_lock)
         except OSError as error:
-            raise Rejected("state_folder", f"{options.state} cannot be written: {error.strerror}") from error
-        if in_use:
-            raise Rejected("state_in_use", f"another process runs {', '.join(in_use)} on {options.state}")
-        yield
+            kind = Unavailable if trouble_of(error) == "state_full" else Rejected
+            code = "state_full" if kind is Unavailable else "state_folder"
+            raise kind(code, f"{options.state} cannot be written: {error.strerror}") from error
+        try:
+            yield interrupted
+        except Exception:
+            raise  # what the marks say is true
+        except BaseException:
+            _unmark(locks.values())  # it was told to end, and did
+            raise
+        _unmark(locks.values())
+
+
+def _mark(lock: IO[str]) -> None:
+    """What is left of it at the next start says that this run did not end in order."""
+    lock.truncate(0)
+    lock.write("running\n")
+    lock.flush()
+    os.fdatasync(lock.fileno())
+
+
+def _unmark(locks: Iterable[IO[str]]) -> None:
+    for lock in locks:
+        with suppress(OSError):
+            lock.truncate(0)
 
 
 def _told(options: Options, service: str, settings: Any) -> dict[str, Any]:
@@ -184,12 +218,25 @@ async def running(options: Options) -> AsyncIterator[Running]:
         options.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     try:
-        with _locked(options):
+        with _locked(options) as interrupted:
+            await asyncio.to_thread(_check_state, options, interrupted)
             async with _running(options, site) as system:
                 yield system
     finally:
         if provider is not None:
             provider.shutdown()
+
+
+def _check_state(options: Options, interrupted: frozenset[str]) -> None:
+    """Raises `Fault` ``state_corrupt`` with a line for each database that is damaged, before anything starts."""
+    faults: list[str] = []
+    for name in options.services:
+        try:
+            check_state(options.state / "state" / f"{name}.db", ended_in_order=name not in interrupted)
+        except Fault as error:
+            faults.append(error.text)
+    if faults:
+        raise Fault("state_corrupt", "\n".join(faults))
 
 
 @asynccontextmanager
@@ -198,10 +245,11 @@ async def _running(options: Options, site: Site) -> AsyncIterator[Running]:
     try:
         services = build_services(options, platform)
         readiness = Readiness([*(service.name for service in services), HttpService.name])
+        room = Room(options.state, platform.clock, partial(readiness.trouble, Room.name))
         http = HttpService(
             application(readiness), "127.0.0.1", 8080 if options.http_port is None else options.http_port
         )
-        hosting = asyncio.create_task(host([*services, http], readiness))
+        hosting = asyncio.create_task(host([*services, http, room], readiness))
         try:
             await _ready_or_failed(readiness, hosting)
             yield Running(site, {service.name: service for service in services}, http.port, hosting)

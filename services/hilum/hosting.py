@@ -75,11 +75,19 @@ class Service(Protocol):
 
 
 class Readiness:
-    """Which services are ready; behind /readyz."""
+    """Which services are ready, and what troubles one that was; behind /readyz."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._waiting = set(names)
         self._all = asyncio.Event()
+        self.troubles: dict[str, str] = {}  # by name of what has it: its code
+
+    def trouble(self, name: str, code: str) -> None:
+        """``name`` has the trouble ``code``; none any more when it is empty."""
+        if code:
+            self.troubles[name] = code
+        else:
+            self.troubles.pop(name, None)
 
     def ready(self, name: str) -> None:
         self._waiting.discard(name)

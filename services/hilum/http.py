@@ -18,14 +18,15 @@ from hilum.hosting import Readiness
 
 
 def application(readiness: Readiness) -> Starlette:
-    """livez: the event loop turns. readyz: 200 once every service is ready, else 503 with those that are not."""
+    """livez: the event loop turns. readyz: 200 once every service is ready, else 503 that tells why."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok")
 
     async def readyz(_request: Request) -> Response:
-        waiting = readiness.waiting
-        return JSONResponse({"ready": not waiting, "waiting": waiting}, status_code=503 if waiting else 200)
+        waiting, troubles = readiness.waiting, readiness.troubles
+        ready = not waiting and not troubles
+        return JSONResponse({"ready": ready, "waiting": waiting, "troubles": troubles}, 200 if ready else 503)
 
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -22,6 +22,7 @@ from hilum.clock import at_microseconds, microseconds
 from hilum.errors import Fault, Unavailable
 from hilum.eventlog.consumer import GiveUp, Handler, OnError, Stop
 from hilum.eventlog.port import Event, Record, TopicPartition
+from hilum.store.integrity import CORRUPT, corrupt
 from hilum.telemetry import headers_of_current_context
 
 _T = TypeVar("_T")
@@ -63,6 +64,30 @@ _OUTBOX = sa.Table(
     sa.Column("value", sa.LargeBinary, nullable=False),
     sqlite_autoincrement=True,
 )
+# Statements that every batch runs are built once: building one costs more than running it.
+_ADD_TO_OUTBOX = _OUTBOX.insert()
+_OLDEST_IN_OUTBOX = sa.select(_OUTBOX).order_by(_OUTBOX.c.sequence).limit(sa.bindparam("at_most"))
+_REMOVE_FROM_OUTBOX = _OUTBOX.delete().where(_OUTBOX.c.sequence <= sa.bindparam("through"))
+_PLACES_OF_GROUP = sa.select(_POSITIONS).where(_POSITIONS.c.group_name == sa.bindparam("group"))
+_ADD_PLACE = _POSITIONS.insert()
+_ADVANCE_PLACE = (
+    _POSITIONS.update()
+    .where(
+        _POSITIONS.c.group_name == sa.bindparam("group"),
+        _POSITIONS.c.topic == sa.bindparam("of_topic"),
+        _POSITIONS.c.partition == sa.bindparam("of_partition"),
+        _POSITIONS.c.next_offset == sa.bindparam("before"),
+    )
+    .values(next_offset=sa.bindparam("after"))
+)
+_SEEN_OF = sa.select(_SEEN.c.event_id).where(
+    _SEEN.c.group_name == sa.bindparam("group"), _SEEN.c.event_id.in_(sa.bindparam("event_ids", expanding=True))
+)
+_ADD_SEEN = _SEEN.insert()
+
+
+class _RecordRaised(Exception):
+    """A handler raised; the batch is rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +108,16 @@ class SqlTransaction:
     def publish(self, event: Event) -> None:
         """Append ``event`` to its topic once this transaction has committed; the current trace goes with it."""
         headers = headers_of_current_context() | dict(event.headers)
-        self.connection.execute(
-            _OUTBOX.insert().values(
-                topic=event.topic,
-                key=event.key,
-                type=event.type,
-                event_id=event.event_id,
-                time_us=microseconds(event.time),
-                headers=json.dumps(headers, separators=(",", ":")),
-                value=event.value,
-            )
-        )
+        row = {
+            "topic": event.topic,
+            "key": event.key,
+            "type": event.type,
+            "event_id": event.event_id,
+            "time_us": microseconds(event.time),
+            "headers": json.dumps(headers, separators=(",", ":")),
+            "value": event.value,
+        }
+        self.connection.execute(_ADD_TO_OUTBOX, row)
         self.published += 1
 
 
@@ -110,6 +134,8 @@ class SqlStore:
             tables.create_all(engine)
         except sa.exc.DBAPIError as error:
             self.close()
+            if _is_corrupt(error):
+                raise self._corrupt(error) from error
             raise Unavailable("store_unavailable", "the state database cannot be opened for writing") from error
 
     def close(self) -> None:
@@ -121,7 +147,7 @@ class SqlStore:
         """Run ``work`` in one transaction; it commits when ``work`` returns and rolls back when it raises.
 
         A caller that is cancelled stops waiting: the transaction may commit all the same. Raises
-        `Unavailable` (`store_unavailable`) when the database is away.
+        `Unavailable` (`store_unavailable`) when the database is away, `Fault` (`state_corrupt`) when it is damaged.
         """
         context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
@@ -134,7 +160,12 @@ class SqlStore:
         except sa.exc.DBAPIError as error:
             if _is_away(error):
                 raise Unavailable("store_unavailable", "the state database did not take the transaction") from error
+            if _is_corrupt(error):
+                raise self._corrupt(error) from error
             raise
+
+    def _corrupt(self, error: sa.exc.DBAPIError) -> Fault:
+        return corrupt(Path(self._engine.url.database or ""), str(error.orig))
 
     def _transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
         with self._engine.begin() as connection:
@@ -154,7 +185,10 @@ class SqlStore:
     async def consume(
         self, group: str, records: Sequence[Record], handle: Handler[SqlTransaction], on_error: OnError
     ) -> Stop | None:
-        return await self.transact(lambda transaction: _consume(transaction, group, records, handle, on_error))
+        try:
+            return await self.transact(lambda transaction: _consume(transaction, group, records, handle, None))
+        except _RecordRaised:  # nothing was applied; once more, so that it costs no other record its turn
+            return await self.transact(lambda transaction: _consume(transaction, group, records, handle, on_error))
 
     # The outbox (`hilum.store.relay`).
 
@@ -164,7 +198,7 @@ class SqlStore:
     async def relayed(self, through: int) -> None:
         """Forget the outbox rows up to and including sequence ``through``: they are in the log."""
         await self.transact(
-            lambda transaction: transaction.connection.execute(_OUTBOX.delete().where(_OUTBOX.c.sequence <= through))
+            lambda transaction: transaction.connection.execute(_REMOVE_FROM_OUTBOX, {"through": through})
         )
 
 
@@ -201,15 +235,18 @@ def _is_away(error: sa.exc.DBAPIError) -> bool:
     return isinstance(error, sa.exc.OperationalError) if code is None else code & 0xFF in _AWAY
 
 
+def _is_corrupt(error: sa.exc.DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in CORRUPT
+
+
 def _position(connection: sa.Connection, group: str, place: TopicPartition) -> int:
-    found = connection.execute(
-        sa.select(_POSITIONS.c.next_offset).where(
-            _POSITIONS.c.group_name == group,
-            _POSITIONS.c.topic == place.topic,
-            _POSITIONS.c.partition == place.partition,
-        )
-    ).scalar()
-    return found or 0
+    return _positions(connection, group).get(place, 0)
+
+
+def _positions(connection: sa.Connection, group: str) -> dict[TopicPartition, int]:
+    rows = connection.execute(_PLACES_OF_GROUP, {"group": group})
+    return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
 
 
 def _consume(
@@ -217,18 +254,23 @@ def _consume(
     group: str,
     records: Sequence[Record],
     handle: Handler[SqlTransaction],
-    on_error: OnError,
+    on_error: OnError | None,
 ) -> Stop | None:
+    """Apply ``records``. With ``on_error`` each stands in a savepoint of its own; without, one that raises ends all."""
     connection = transaction.connection
-    places = {TopicPartition(record.event.topic, record.partition) for record in records}
-    before = {place: _position(connection, group, place) for place in places}
+    known = _positions(connection, group)
+    before = {place: known.get(place, 0) for place in dict.fromkeys(map(_place, records))}
     now = dict(before)
-    seen = _seen(connection, group, [record.event.event_id for record in records])
+    seen = set(
+        connection.execute(
+            _SEEN_OF, {"group": group, "event_ids": [record.event.event_id for record in records]}
+        ).scalars()
+    )
     new: list[str] = []
     stop: Stop | None = None
     held: set[TopicPartition] = set()  # partitions in which a record waits
     for record in records:
-        place = TopicPartition(record.event.topic, record.partition)
+        place = _place(record)
         if place in held or record.offset < now[place]:
             continue
         if record.offset > now[place]:
@@ -243,16 +285,26 @@ def _consume(
             new.append(record.event.event_id)
         now[place] = record.offset + 1
     if new:
-        connection.execute(_SEEN.insert(), [{"group_name": group, "event_id": event_id} for event_id in new])
-    for place, offset in now.items():
-        if offset != before[place]:
-            _advance(connection, group, place, before[place], offset)
+        connection.execute(_ADD_SEEN, [{"group_name": group, "event_id": event_id} for event_id in new])
+    _advance(connection, group, [(place, before[place], now[place]) for place in now if now[place] != before[place]])
     return stop
 
 
+def _place(record: Record) -> TopicPartition:
+    return TopicPartition(record.event.topic, record.partition)
+
+
 def _attempt(
-    transaction: SqlTransaction, record: Record, handle: Handler[SqlTransaction], on_error: OnError
+    transaction: SqlTransaction, record: Record, handle: Handler[SqlTransaction], on_error: OnError | None
 ) -> Stop | None:
+    if on_error is None:
+        try:
+            handle(transaction, record)
+        except Exception as error:
+            if isinstance(error, sa.exc.DBAPIError) and _is_away(error):
+                raise
+            raise _RecordRaised from error
+        return None
     savepoint = transaction.connection.begin_nested()
     try:
         handle(transaction, record)
@@ -270,38 +322,29 @@ def _attempt(
     return None
 
 
-def _seen(connection: sa.Connection, group: str, event_ids: Sequence[str]) -> set[str]:
-    return set(
-        connection.execute(
-            sa.select(_SEEN.c.event_id).where(_SEEN.c.group_name == group, _SEEN.c.event_id.in_(event_ids))
-        ).scalars()
-    )
-
-
-def _advance(connection: sa.Connection, group: str, place: TopicPartition, before: int, after: int) -> None:
-    """Compare-and-set: a zombie whose partition moved on finds another offset and loses."""
-    where = (
-        _POSITIONS.c.group_name == group,
-        _POSITIONS.c.topic == place.topic,
-        _POSITIONS.c.partition == place.partition,
-        _POSITIONS.c.next_offset == before,
-    )
-    if connection.execute(_POSITIONS.update().where(*where).values(next_offset=after)).rowcount == 1:
-        return
-    if before != 0:
-        raise Fault("offset_moved", f"{place.topic}/{place.partition} was advanced by another consumer")
+def _advance(connection: sa.Connection, group: str, moves: Sequence[tuple[TopicPartition, int, int]]) -> None:
+    """Compare-and-set, (place, before, after): a zombie whose partition moved on finds another offset and loses."""
+    moved = [
+        {"group": group, "of_topic": place.topic, "of_partition": place.partition, "before": before, "after": after}
+        for place, before, after in moves
+        if before
+    ]
+    if moved and connection.execute(_ADVANCE_PLACE, moved).rowcount != len(moved):
+        raise Fault("offset_moved", f"{group}: a partition was advanced by another consumer")
+    first = [
+        {"group_name": group, "topic": place.topic, "partition": place.partition, "next_offset": after}
+        for place, before, after in moves
+        if not before
+    ]
     try:
-        connection.execute(
-            _POSITIONS.insert().values(
-                group_name=group, topic=place.topic, partition=place.partition, next_offset=after
-            )
-        )
+        if first:
+            connection.execute(_ADD_PLACE, first)
     except sa.exc.IntegrityError as error:
-        raise Fault("offset_moved", f"{place.topic}/{place.partition} was advanced by another consumer") from error
+        raise Fault("offset_moved", f"{group}: a partition was advanced by another consumer") from error
 
 
 def _outgoing(connection: sa.Connection, limit: int) -> Sequence[Outgoing]:
-    rows = connection.execute(sa.select(_OUTBOX).order_by(_OUTBOX.c.sequence).limit(limit)).all()
+    rows = connection.execute(_OLDEST_IN_OUTBOX, {"at_most": limit}).all()
     return [
         Outgoing(
             row.sequence,
