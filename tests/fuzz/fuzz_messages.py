@@ -1,5 +1,6 @@
 """HL7 messages from bytes to facts, and the answer to each: it can always be read and names its message."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -49,9 +50,9 @@ def facts(data: bytes, verdict: Verdict) -> Iterator[Fact]:
 def check_answer(data: bytes, verdict: Verdict) -> None:
     """2.9.2: an answer is a message, with our code, and MSA-2 is the control ID as it came."""
     charset = FEEDS.rules(verdict.header).default_charset
-    config = AcknowledgementConfig(FEEDS.own_application, default_charset=charset)
-    answer = acknowledge(data, verdict.outcome, AT, config)
-    assert answer == acknowledge(data, verdict.outcome, AT, config)
+    config, digest = AcknowledgementConfig(FEEDS.own_application), hashlib.sha256(data).digest()
+    answer = acknowledge(verdict.header, digest, verdict.outcome, AT, config, charset)
+    assert answer == acknowledge(verdict.header, digest, verdict.outcome, AT, config, charset)
     assert not {0x0B, 0x1C} & set(answer), "it could not be framed"
     read = parse(answer, charset)
     assert read.segments[0].name == "MSH"

@@ -4,17 +4,19 @@ Writing is a pure function: the same bytes, outcome and time give the same answe
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from hilum.errors import Rejected
-from hilum.hl7.charsets import UTF8_SIGNATURE, codec_of
+from hilum.hl7.charsets import declared_codec
 from hilum.hl7.escapes import STANDARD, Delimiters, escape, read_delimiters
+from hilum.hl7.header import Header
 from hilum.hl7.judge import Location, Outcome
-from hilum.hl7.message import header_line, parse
+from hilum.hl7.message import parse
 from hilum.hl7.tables import ACKNOWLEDGING, CONDITIONS, VERSIONS, version_number
 from hilum.hl7.timestamps import write_timestamp
-from hilum.ids import control_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,6 @@ class AcknowledgementConfig:
     facility: str = ""
     processing_id: str = "P"
     version: str = "2.5.1"
-    default_charset: str = "ASCII"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +45,52 @@ class Acknowledgement:
         return self.code in {"AA", "CA"}
 
 
-def acknowledge(raw: bytes, outcome: Outcome, at: datetime, config: AcknowledgementConfig) -> bytes:
-    """The ACK to ``raw`` (a whole message, or anything at all), as bytes without framing. Never raises.
+def acknowledge(
+    header: Header,
+    digest: bytes,
+    outcome: Outcome,
+    at: datetime,
+    config: AcknowledgementConfig,
+    default_charset: str = "ASCII",
+) -> bytes:
+    """The ACK to a message, or to anything at all, as bytes without framing. Never raises.
 
-    ``at`` must be aware. The answer keeps the sender's delimiters and character set where they are usable, so that
-    what it echoes is byte for byte what was sent.
+    ``header`` is what `hilum.hl7.header.read_header` read of it, ``digest`` the SHA-256 of its bytes. ``at`` must be
+    aware; ``default_charset`` holds where MSH-18 is empty. The answer keeps the sender's delimiters and character set
+    where they are usable, so that what it echoes is byte for byte what was sent.
     """
-    echo = _echo(raw, config)
-    delimiters = echo.delimiters
-    digest = hashlib.sha256(raw).hexdigest()
-    own_id = control_id("acknowledgement", digest, outcome.code, outcome.condition)
-    version = echo.version if echo.version in VERSIONS else config.version
+    echo, delimiters, codec, charset = _echo(header, default_charset)
+    separator, component = delimiters.field, delimiters.component
+    version = echo[11].split(component, 1)[0].strip()
+    if version not in VERSIONS:
+        version = config.version
     number = version_number(version)
-    kind = ["ACK"]
-    if number >= (2, 4) and echo.event:
-        kind.append(echo.event)
-        if number >= (2, 5):
-            kind.append("ACK")
-    header = [
+    kind = "ACK"
+    if number >= (2, 4):
+        event = [*echo[8].split(delimiters.repetition, 1)[0].split(component), ""][1]
+        if event:
+            kind = f"ACK{component}{event}"
+            if number >= (2, 5):
+                kind = f"{kind}{component}ACK"
+    own_id = hashlib.sha256(digest + f"{outcome.code}{outcome.condition}".encode()).hexdigest()[:19].upper()
+    fields = [
         "MSH",
         delimiters.encoding_characters,
-        echo.fields[5] or escape(config.application, delimiters),
-        echo.fields[6] or escape(config.facility, delimiters),
-        echo.fields[3],
-        echo.fields[4],
+        echo[4] or escape(config.application, delimiters),
+        echo[5] or escape(config.facility, delimiters),
+        echo[2],
+        echo[3],
         write_timestamp(at),
         "",
-        delimiters.component.join(kind),
-        own_id,
-        echo.fields[11] or config.processing_id,
+        kind,
+        f"H{own_id}",
+        echo[10] or config.processing_id,
         version,
     ]
-    if echo.fields[18]:
-        header += ["", "", "", "", "", echo.fields[18]]
-    answer = ["MSA", outcome.code, echo.fields[10]]
-    accepted = outcome.code == "AA"
-    if not accepted and number < (2, 5):  # later versions carry the text in ERR-8; MSA-3 is deprecated
-        answer.append(escape(outcome.text, delimiters))
-    segments = [header, answer]
-    if not accepted:
-        segments.append(_error_segment(outcome, delimiters, number))
-    text = "\r".join(delimiters.field.join(_trimmed(segment)) for segment in segments) + "\r"
-    return text.encode(echo.codec, "replace")
+    if charset:
+        fields += ["", "", "", "", "", charset]
+    segments = [separator.join(fields), *_answer(echo[9], outcome, delimiters, number)]
+    return "\r".join([*segments, ""]).encode(codec, "replace")
 
 
 def read_acknowledgement(raw: bytes, default_charset: str = "UNICODE UTF-8") -> Acknowledgement:
@@ -107,6 +112,17 @@ def read_acknowledgement(raw: bytes, default_charset: str = "UNICODE UTF-8") -> 
     return Acknowledgement(code, answered, tuple(conditions), text, kind, controls)
 
 
+def _answer(control_id: str, outcome: Outcome, delimiters: Delimiters, version: tuple[int, ...]) -> list[str]:
+    """MSA, and ERR where the message is not accepted."""
+    separator = delimiters.field
+    if outcome.code == "AA":
+        return [separator.join(("MSA", "AA", control_id) if control_id else ("MSA", "AA"))]
+    answer = ["MSA", outcome.code, control_id]
+    if version < (2, 5):  # later versions carry the text in ERR-8; MSA-3 is deprecated
+        answer.append(escape(outcome.text, delimiters))
+    return [separator.join(_trimmed(part)) for part in (answer, _error_segment(outcome, delimiters, version))]
+
+
 def _error_segment(outcome: Outcome, delimiters: Delimiters, version: tuple[int, ...]) -> list[str]:
     component = delimiters.component
     text = CONDITIONS.get(outcome.condition, "")
@@ -123,49 +139,37 @@ def _error_segment(outcome: Outcome, delimiters: Delimiters, version: tuple[int,
     return ["ERR", component.join([place.segment, *numbers, coded])]
 
 
-@dataclass(frozen=True, slots=True)
-class _Echo:
-    fields: list[str]
-    """Elements by MSH field number, as they came; "" where unusable."""
+class _Echo(NamedTuple):
+    """What of the sender's header can be repeated, and in which character set; MSH-n is ``fields[n - 1]``."""
+
+    fields: Sequence[str]
     delimiters: Delimiters
     codec: str
-    version: str
-    event: str
+    charset: str
+    """MSH-18 to declare: only what we can both read and write."""
 
 
-def _echo(raw: bytes, config: AcknowledgementConfig) -> _Echo:
-    line = header_line(raw.removeprefix(UTF8_SIGNATURE))
-    text, codec, charset = _decoded_header(line, config)
-    empty = [""] * 32
-    if not text.startswith("MSH"):
-        return _Echo(empty, STANDARD, "ascii", "", "")
+_NOTHING = ("",) * 20
+_NO_ECHO = _Echo(_NOTHING, STANDARD, "ascii", "")
+
+
+def _echo(header: Header, default_charset: str) -> _Echo:
+    delimiters = header.delimiters
+    fields = (*header.fields, *_NOTHING)
     try:
-        delimiters = read_delimiters(text)
-    except Rejected:
-        if text[3:4] != STANDARD.field:
-            return _Echo(empty, STANDARD, "ascii", "", "")
-        delimiters = STANDARD
-    fields = text.split(delimiters.field)
-    fields.insert(1, "")
-    fields = [_printable(field) for field in fields] + empty
-    fields[18] = charset
-    kind = [*fields[9].split(delimiters.repetition)[0].split(delimiters.component), ""]
-    version = fields[12].split(delimiters.component)[0].strip()
-    return _Echo(fields, delimiters, codec, version, kind[1])
-
-
-def _decoded_header(line: bytes, config: AcknowledgementConfig) -> tuple[str, str, str]:
-    """Header text, codec of the answer, and MSH-18 to declare in it: only what we can both read and write."""
-    separator = line[3:4]
-    parts = line.split(separator) if separator else []
-    declared = parts[17].decode("ascii", "replace") if len(parts) > 17 else ""
-    repetition = line[5:6].decode("ascii", "replace")
-    names = declared.split(repetition) if repetition else [declared]
-    try:
-        codec = codec_of(names, config.default_charset)
-        return line.decode(codec), codec, declared
+        codec, _ = declared_codec(fields[17], delimiters.repetition, default_charset)
+        charset = fields[17]
+        text = "" if header.plain else header.line.decode(codec)
     except (Rejected, UnicodeDecodeError):
-        return line.decode("ascii", "replace").replace("\ufffd", " "), "ascii", ""
+        codec, charset = "ascii", ""
+        text = "" if header.plain else header.line.decode("ascii", "replace").replace("\ufffd", " ")
+    if not header.plain:
+        try:
+            delimiters = read_delimiters(text)
+        except Rejected:
+            delimiters = STANDARD
+        fields = (*(_printable(field) for field in text.split(delimiters.field)), *_NOTHING)
+    return _Echo(fields, delimiters, codec, charset) if fields[0] == "MSH" else _NO_ECHO
 
 
 def _printable(text: str) -> str:

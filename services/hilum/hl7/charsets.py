@@ -3,8 +3,6 @@
 What is declared is believed: bytes that do not decode are refused, never guessed at.
 """
 
-from functools import lru_cache
-
 from hilum.errors import Rejected
 
 _CODECS: dict[str, str] = {
@@ -50,9 +48,11 @@ def codec_of(declared: list[str], default_charset: str) -> str:
     return codec
 
 
-@lru_cache(maxsize=256)
 def declared_codec(declared: str, repetition: str, default_charset: str) -> tuple[str, bool]:
     """The codec for MSH-18 as ``declared``, and whether it names several sets. Raises as `codec_of`."""
+    codec = _CODECS.get(declared or default_charset)
+    if codec is not None:
+        return codec, False
     names = declared.split(repetition)
     return codec_of(names, default_charset), len(names) > 1
 

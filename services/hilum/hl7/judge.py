@@ -4,30 +4,21 @@ AR: type, event, version or processing ID that we do not take (HL7 v2.5.1 2.9.2,
 wrong. Unknown segments and fields are never a fault (2.8).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE
-from hilum.hl7.escapes import STANDARD, read_delimiters
-from hilum.hl7.fieldpath import parse_path
-from hilum.hl7.message import Message, header_line, parse
+from hilum.hl7.escapes import unescape
+from hilum.hl7.header import Header, read_header
+from hilum.hl7.message import Message, parse
 from hilum.hl7.paths import PathTables, Structure
 from hilum.hl7.tables import ACKNOWLEDGING, VERSIONS
 
 AcknowledgementCode = Literal["AA", "AE", "AR"]
 
-_HEADER_BYTES = 4096
-_HD_LENGTH = 227
-_MESSAGE_CODE, _TRIGGER_EVENT = parse_path("MSH-9.1"), parse_path("MSH-9.2")
-_PROCESSING_ID, _VERSION = parse_path("MSH-11"), parse_path("MSH-12")
-_HEADER_FIELDS = (
-    (_MESSAGE_CODE, "message type"),
-    (parse_path("MSH-10"), "message control ID"),
-    (_PROCESSING_ID, "processing ID"),
-    (_VERSION, "version ID"),
-)
+_REQUIRED = {9: "message type", 10: "message control ID", 11: "processing ID", 12: "version ID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +55,13 @@ class Rules:
     versions: frozenset[str] = field(default_factory=lambda: frozenset(VERSIONS))
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What can be read of an MSH without trusting anything else; every part "" when there is none."""
-
-    sending_application: str = ""
-    sending_facility: str = ""
-    message_control_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The answer, with what was read on the way: ``structure`` is None for acknowledgements and refused types."""
 
     outcome: Outcome
     header: Header
     message: Message | None = None
     structure: Structure | None = None
-
-
-def read_header(raw: bytes) -> Header:
-    """Sender and control ID from the bytes of a message, whatever else is wrong with it; at most 227 characters each.
-
-    They name the feed, so the same bytes must always read the same: as UTF-8 where they are, else byte by byte.
-    """
-    start = raw[:_HEADER_BYTES]
-    line = _lenient(header_line(start.removeprefix(UTF8_SIGNATURE)))
-    if not line.startswith("MSH"):
-        return Header()
-    try:
-        delimiters = read_delimiters(line)
-    except Rejected:
-        delimiters = STANDARD
-    fields = [*line.split(delimiters.field), *[""] * 10]
-    application, facility, control_id = (fields[n].split(delimiters.component, 1)[0].strip() for n in (2, 3, 9))
-    return Header(application[:_HD_LENGTH], facility[:_HD_LENGTH], control_id[:_HD_LENGTH])
 
 
 def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
@@ -109,36 +72,44 @@ def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
         message = parse(raw, rules.default_charset)
     except Rejected as error:
         return Verdict(_unreadable(raw, error), header)
-    code, event = _MESSAGE_CODE.read(message), _TRIGGER_EVENT.read(message)
+    fields = message.lines[0].split(message.delimiters.field)
+    values = {number: _components(fields, number, message) for number in _REQUIRED}
+    code, event = [*values[9], ""][:2]
     structure = rules.tables.by_message.get(f"{code}^{event}")
-    fault = next(_faults(message, code, structure, rules), ACCEPTED)
+    fault = next(_faults(message, values, structure, rules), ACCEPTED)
     return Verdict(fault, header, message, structure)
 
 
-def _lenient(line: bytes) -> str:
-    try:
-        text = line.decode("utf_8")
-    except UnicodeDecodeError:
-        text = line.decode("latin_1")
-    return text if text.isprintable() else "".join(mark if mark.isprintable() else "?" for mark in text)
+def _components(header: Sequence[str], number: int, message: Message) -> list[str]:
+    """The components of a header field, of each its first subcomponent."""
+    text = header[number - 1] if number <= len(header) else ""
+    if text.isalnum():  # no delimiter is a letter or a digit
+        return [text]
+    _, component, repetition, _, subcomponent, _ = message.delimiters
+    components = text.split(repetition, 1)[0].split(component)
+    if subcomponent and subcomponent in text:
+        components = [value.split(subcomponent, 1)[0] for value in components]
+    return [unescape(value, message.delimiters, message.codec) for value in components]
 
 
-def _faults(message: Message, code: str, structure: Structure | None, rules: Rules) -> Iterator[Outcome]:
-    for path, name in _HEADER_FIELDS:
-        if not path.read(message).strip():
-            yield _error("101", "required_field_missing", f"the {name} is missing", Location("MSH", 1, path.field))
-    if _VERSION.read(message).strip() not in rules.versions:
+def _faults(
+    message: Message, header: Mapping[int, Sequence[str]], structure: Structure | None, rules: Rules
+) -> Iterator[Outcome]:
+    for number, name in _REQUIRED.items():
+        if not header[number][0].strip():
+            yield _error("101", "required_field_missing", f"the {name} is missing", Location("MSH", 1, number))
+    if header[12][0].strip() not in rules.versions:
         yield _refusal("203", "version_unsupported", "this version of HL7 is not supported", 12)
-    if _PROCESSING_ID.read(message).strip() != rules.processing_id:
+    if header[11][0].strip() != rules.processing_id:
         yield _refusal("202", "processing_id_mismatch", "the processing ID is not that of this system", 11)
-    if structure is None and code not in ACKNOWLEDGING:
+    if structure is None and (code := header[9][0]) not in ACKNOWLEDGING:
         if code in rules.tables.message_types:
             yield _refusal("201", "event_unsupported", "this trigger event is not supported", 9, 2)
         else:
             yield _refusal("200", "message_type_unsupported", "this message type is not supported", 9, 1)
-    if len(message.every("MSH")) > 1:
+    if len(message.layout.whole.lines_of("MSH")) > 1:
         yield _error("100", "second_header", "more than one MSH segment in one frame", Location("MSH", 2))
-    if message.malformed():
+    if message.layout.malformed:
         text = "a line is no segment: it does not begin with a segment ID and the field separator"
         yield _error("100", "segment_malformed", text, None)
     if structure is None:

@@ -7,7 +7,7 @@ given only after the append.
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind
 from hilum.clock import Clock
 from hilum.errors import Duplicate, Rejected, Unavailable
 from hilum.hl7.acknowledgement import AcknowledgementConfig, acknowledge
-from hilum.hl7.judge import Outcome, Verdict, judge, read_header
+from hilum.hl7.header import read_header
+from hilum.hl7.judge import Outcome, Verdict, judge
 from hilum.hl7.mllp import FramingFault
 from hilum.ids import Ids
 from hilum.ingest.domain.feeds import Feeds
@@ -73,12 +74,13 @@ class Intake:
     async def _keep(self, raw: bytes, verdict: Verdict, transport: str) -> Receipt:
         outcome, header = verdict.outcome, verdict.header
         event_id, received_at, kept = self._ids.new(), self._clock.now(), True
+        digest = hashlib.sha256(raw).digest()
         message = KeptMessage(
             event_id,
             self._feeds.key(header),
             header.message_control_id,
             raw,
-            hashlib.sha256(raw).digest(),
+            digest,
             received_at,
             transport,
             outcome.code,
@@ -93,8 +95,8 @@ class Intake:
         _MESSAGES.add(transport, outcome.code, outcome.reason)
         # Where MSH-18 is empty the answer is read in the sender's own character set, too: it must echo what was sent.
         charset = self._feeds.rules(header).default_charset
-        config = replace(self._config, default_charset=charset)
-        answer = acknowledge(raw, outcome, received_at.astimezone(self._feeds.zone), config)
+        told_at = received_at.astimezone(self._feeds.zone)
+        answer = acknowledge(header, digest, outcome, told_at, self._config, charset)
         return Receipt(answer, outcome, header.message_control_id, event_id, kept)
 
 

@@ -1,5 +1,6 @@
 """Acknowledgements in original mode: written in the form of each version, read back, never with PHI."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.errors import Rejected
-from hilum.hl7.acknowledgement import AcknowledgementConfig, acknowledge, read_acknowledgement
+from hilum.hl7.acknowledgement import AcknowledgementConfig, read_acknowledgement
+from hilum.hl7.acknowledgement import acknowledge as acknowledge_header
+from hilum.hl7.header import read_header
 from hilum.hl7.judge import ACCEPTED, Location, Outcome, Rules, judge
 from hilum.hl7.message import parse
 
 AT = datetime(2024, 1, 15, 12, tzinfo=UTC)
 CONFIG = AcknowledgementConfig()
 MISSING = Outcome("AE", "101", "required_field_missing", "a required field is missing", Location("PID", 1, 3))
+
+
+def acknowledge(raw: bytes, outcome: Outcome, at: datetime, config: AcknowledgementConfig) -> bytes:
+    return acknowledge_header(read_header(raw), hashlib.sha256(raw).digest(), outcome, at, config)
 
 
 def header(kind: str = "ADT^A08^ADT_A01", version: str = "2.5.1", charset: str = "") -> bytes:

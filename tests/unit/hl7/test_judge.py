@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.hl7.judge import Header, Location, Rules, judge, read_header
+from hilum.hl7.header import Header, read_header
+from hilum.hl7.judge import Location, Rules, judge
 from hilum.hl7.paths import PathTables, load_tables
 from hilum.hl7.tables import VERSIONS
 
@@ -67,7 +68,7 @@ def test_rules_are_chosen_by_the_sender(tables: PathTables) -> None:
         return Rules(tables, default_charset="8859/1")
 
     judge(b"MSH|^~\\&|RIS^1.2^ISO| HOSP|HILUM|HOSP|2024||ORM^O01|C7|P|2.3.1\r", choose)
-    assert seen == [Header("RIS", "HOSP", "C7")]
+    assert [header[:3] for header in seen] == [("RIS", "HOSP", "C7")]
 
 
 def test_a_required_field_may_stand_at_any_of_its_places() -> None:

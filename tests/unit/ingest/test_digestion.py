@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hilum.errors import Duplicate, Rejected
-from hilum.hl7.judge import read_header
+from hilum.hl7.header import read_header
 from hilum.ingest.adapters.contracts import fact_message
 from hilum.ingest.adapters.state import SqlSightings, forget_sightings
 from hilum.ingest.adapters.tables import METADATA

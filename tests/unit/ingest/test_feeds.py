@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from hilum.errors import Rejected
-from hilum.hl7.judge import Header
+from hilum.hl7.header import Header
 from hilum.ingest.domain.feeds import FeedProfile, Feeds
 
 UTC = ZoneInfo("UTC")

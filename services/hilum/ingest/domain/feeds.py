@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import known_charsets
-from hilum.hl7.judge import Header, Rules
+from hilum.hl7.header import Header
+from hilum.hl7.judge import Rules
 from hilum.hl7.paths import load_tables
 
 
