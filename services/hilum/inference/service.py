@@ -22,6 +22,7 @@ from hilum.inference.app import Inference
 from hilum.inference.ports import Workers
 from hilum.inference.settings import Settings
 from hilum.packages import ModelPackage, load_all
+from hilum.store.patience import PatientStore
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
 from hilum.telemetry import headers_of_current_context, span
@@ -54,7 +55,7 @@ class InferenceService:
         await self.workers.start()
         store = platform.open_store(self.name, METADATA)
         try:
-            transactions = SqlTransactions(store, codes_of(self._packages))
+            transactions = SqlTransactions(PatientStore(store, platform.clock, self.name), codes_of(self._packages))
             inference = Inference(
                 tuple(map(engine_spec, self._packages)),
                 self.workers,

@@ -23,6 +23,7 @@ from hilum.ingest.domain.feeds import FeedProfile, Feeds
 from hilum.ingest.settings import Settings
 from hilum.site import Site
 from hilum.store.relay import relay
+from hilum.store.patience import PatientStore
 from hilum.store.sql import SqlStore, SqlTransaction
 
 _FORGET_SECONDS = 3600.0
@@ -66,7 +67,9 @@ class IngestService:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(relay(store, platform.log, platform.clock), name="ingest relay")
                         group.create_task(consumer.run(), name="ingest consumer")
-                        group.create_task(self._forget(store), name="ingest forgets")
+                        group.create_task(
+                            self._forget(PatientStore(store, platform.clock, self.name)), name="ingest forgets"
+                        )
                         await self._listener.start()
                         ready()
                 finally:
@@ -88,7 +91,7 @@ class IngestService:
             message = kept_message(record, self._platform.objects)
             self._digestion.digest(message, SqlSightings(transaction), OutboxOutlet(transaction))
 
-    async def _forget(self, store: SqlStore) -> None:
+    async def _forget(self, store: PatientStore) -> None:
         """Repeats are known for so many days; beyond that the table must not grow."""
         keep = timedelta(days=self._settings.remember_days)
         while True:

@@ -24,6 +24,7 @@ from hilum.integration.adapters.tables import METADATA
 from hilum.integration.app import apply_case, plan_result
 from hilum.integration.settings import Settings
 from hilum.packages import load_all
+from hilum.store.patience import PatientStore
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
 
@@ -44,7 +45,7 @@ class IntegrationService:
         store = platform.open_store(self.name, METADATA)
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            transactions = SqlTransactions(store, self._packages, silenced)
+            transactions = SqlTransactions(PatientStore(store, platform.clock, self.name), self._packages, silenced)
             await transactions.recover(platform.clock.now())
             routes = await stack.enter_async_context(self.hospital.open(Documents(platform.objects, transactions)))
             consumer: Consumer[SqlTransaction]

@@ -21,6 +21,7 @@ from hilum.ledger.adapters.tables import METADATA
 from hilum.ledger.adapters.view import GROUP
 from hilum.ledger.app import watch_deliveries, watch_overdue
 from hilum.ledger.settings import Settings
+from hilum.store.patience import PatientStore
 from hilum.store.relay import relay
 from hilum.store.sql import SqlStore, SqlTransaction
 from hilum.telemetry import span
@@ -57,7 +58,7 @@ class LedgerService:
             async with open_door(self._door()), asyncio.TaskGroup() as group:
                 group.create_task(consumer.run(), name="ledger consumer")
                 group.create_task(relay(store, platform.log, platform.clock), name="ledger relay")
-                group.create_task(self._watch(store), name="ledger watch")
+                group.create_task(self._watch(PatientStore(store, platform.clock, self.name)), name="ledger watch")
                 while consumer.caught_up_at is None:
                     await platform.clock.sleep(_READY_POLL_SECONDS)
                 ready()
@@ -83,7 +84,7 @@ class LedgerService:
 
         return {topic: traced(topic) for topic in keep}
 
-    async def _watch(self, store: SqlStore) -> None:
+    async def _watch(self, store: PatientStore) -> None:
         clock, patience = self._platform.clock, timedelta(seconds=self._settings.undelivered_seconds)
         while True:
             now = clock.now()

@@ -16,6 +16,7 @@ from hilum.inference.adapters.contracts import Codes, message_of, result_of, tas
 from hilum.inference.adapters.tables import TASKS
 from hilum.inference.app import Outcome
 from hilum.inference.ports import QueuedTask, TaskQueue
+from hilum.store.patience import PatientStore
 from hilum.store.sql import SqlStore, SqlTransaction
 
 _T = TypeVar("_T")
@@ -83,7 +84,7 @@ class SqlTaskQueue:
 class SqlTransactions:
     """`hilum.inference.app.Transactions` on the service's store."""
 
-    def __init__(self, store: SqlStore, codes: Codes) -> None:
+    def __init__(self, store: SqlStore | PatientStore, codes: Codes) -> None:
         self._store = store
         self._codes = codes
 

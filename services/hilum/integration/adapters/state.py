@@ -23,6 +23,7 @@ from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.plan import Delivery, Kind, Standing
 from hilum.integration.domain.result import AlgorithmResult
 from hilum.integration.ports import KnownResult, State, T
+from hilum.store.patience import PatientStore
 from hilum.store.sql import SqlStore, SqlTransaction
 
 
@@ -253,7 +254,7 @@ def _moment(microseconds: int) -> datetime:
 class SqlTransactions:
     """`hilum.integration.ports.Transactions` on the service's store."""
 
-    def __init__(self, store: SqlStore, packages: Packages, silenced: frozenset[str]) -> None:
+    def __init__(self, store: SqlStore | PatientStore, packages: Packages, silenced: frozenset[str]) -> None:
         self._store = store
         self._packages = packages
         self._silenced = silenced
