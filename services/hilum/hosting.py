@@ -8,13 +8,15 @@ import logging
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from hilum.clock import Clock
 from hilum.errors import Fault
@@ -102,11 +104,71 @@ class Readiness:
         await self._all.wait()
 
 
+class LoopLag:
+    """How late the event loop runs what is due: nothing on it, and no thread beside it, may hold it up for long.
+
+    Measured by waking every ``LOOK_SECONDS``. Metrics: the histogram ``hilum.event_loop.lag``, in seconds, and
+    ``hilum.event_loop.lag.max``, the longest of the last one or two windows of ``WINDOW_SECONDS``.
+    """
+
+    LOOK_SECONDS = 0.05
+    WINDOW_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._window = 0
+        self._longest = (0.0, 0.0)  # of the window before, and of this one
+
+    def note(self, late: float, now: float) -> None:
+        """A wake-up was ``late`` seconds late; ``now`` is monotonic, in seconds."""
+        self._turn(now)
+        self._longest = (self._longest[0], max(self._longest[1], late))
+        _LAG.record(late)
+
+    def longest(self, now: float) -> float:
+        """The longest of this window and the one before, in seconds."""
+        self._turn(now)
+        return max(self._longest)
+
+    def _turn(self, now: float) -> None:
+        window = int(now / self.WINDOW_SECONDS)
+        if window != self._window:
+            self._longest = (self._longest[1] if window == self._window + 1 else 0.0, 0.0)
+            self._window = window
+
+    async def watch(self) -> None:
+        """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self.LOOK_SECONDS
+            await asyncio.sleep(self.LOOK_SECONDS)
+            now = loop.time()
+            self.note(max(0.0, now - due), now)
+
+
+def _longest_lag(_options: CallbackOptions) -> Iterator[Observation]:
+    yield Observation(LOOP_LAG.longest(time.monotonic()))
+
+
+_METER = metrics.get_meter("hilum")
+_LAG = _METER.create_histogram("hilum.event_loop.lag", unit="s", description="how late the event loop runs what is due")
+LOOP_LAG = LoopLag()
+_METER.create_observable_gauge(
+    "hilum.event_loop.lag.max",
+    [_longest_lag],
+    unit="s",
+    description="the longest lag of the last ten to twenty seconds",
+)
+
+
 async def host(services: Iterable[Service], readiness: Readiness) -> None:
     """Run ``services`` until cancelled. One that fails ends them all: an orchestrator restarts the process."""
-    async with asyncio.TaskGroup() as group:
-        for service in services:
-            group.create_task(_serve(service, readiness), name=service.name)
+    watching = asyncio.create_task(LOOP_LAG.watch(), name="event loop lag")
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                group.create_task(_serve(service, readiness), name=service.name)
+    finally:
+        watching.cancel()
 
 
 async def _serve(service: Service, readiness: Readiness) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from hilum.embedded import SERVICES, Options, run, running
 from hilum.errors import Rejected, Unavailable
+from hilum.hosting import LOOP_LAG
 from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.messages import orm_o01
 from hilum.simulator.orders import example_order
@@ -47,6 +48,15 @@ async def test_a_process_that_is_ready_says_so_and_shows_its_metrics(tmp_path: P
         await feed.send("E1", orm_o01(example_order(1, datetime.now(UTC)), "E1", datetime.now(UTC)))
         await feed.close()
         assert 'hilum_ingest_messages_total{code="AA"' in await asyncio.to_thread(read, system.http_port, "/metrics")
+
+
+async def test_the_event_loop_s_lag_is_among_the_metrics(tmp_path: Path) -> None:
+    async with running(options(tmp_path, "ledger")) as system:
+        await asyncio.sleep(2 * LOOP_LAG.LOOK_SECONDS)
+        opener = build_opener(ProxyHandler({}))
+        with await asyncio.to_thread(opener.open, f"http://127.0.0.1:{system.http_port}/metrics", timeout=5) as answer:
+            told = {line.partition(" ")[0].partition("{")[0] for line in answer.read().decode().splitlines()}
+    assert told >= {"hilum_event_loop_lag_seconds_count", "hilum_event_loop_lag_max_seconds"}
 
 
 async def test_all_services_become_ready_together(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
 from hilum.errors import Fault
-from hilum.hosting import RandomIds, Readiness, SystemClock, cancel_on_signals, host
+from hilum.hosting import LOOP_LAG, LoopLag, RandomIds, Readiness, SystemClock, cancel_on_signals, host
 
 
 class Serves:
@@ -113,3 +114,30 @@ def test_random_ids_are_new_each_time() -> None:
     made = {ids.new() for _ in range(100)}
     assert len(made) == 100
     assert {len(each) for each in made} == {36}
+
+
+async def test_while_services_run_a_late_event_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[float] = []
+    monkeypatch.setattr(LoopLag, "note", lambda _self, late, _now: noted.append(late))
+    readiness = Readiness(["a"])
+    hosting = asyncio.create_task(host([Serves("a")], readiness))
+    await asyncio.wait_for(readiness.wait(), 1)
+    await asyncio.sleep(0)
+    time.sleep(LOOP_LAG.LOOK_SECONDS + 0.2)  # noqa: ASYNC251 - the fault that is to be noticed
+    await asyncio.sleep(0.01)
+    hosting.cancel()
+    await asyncio.wait([hosting])
+    assert max(noted) >= 0.2
+    count = len(noted)
+    await asyncio.sleep(3 * LOOP_LAG.LOOK_SECONDS)
+    assert len(noted) == count
+
+
+def test_the_longest_lag_is_told_for_one_window_more_and_then_forgotten() -> None:
+    lag = LoopLag()
+    lag.note(0.3, now=101.0)
+    lag.note(0.1, now=102.0)
+    told = [lag.longest(now) for now in (109.0, 111.0, 119.0, 121.0)]
+    assert told == [0.3, 0.3, 0.3, 0.0]
+    lag.note(0.2, now=131.0)
+    assert lag.longest(159.0) == 0.0
