@@ -24,7 +24,8 @@ from hilum.ingest.settings import Settings
 from hilum.site import Site
 from hilum.store.relay import relay
 from hilum.store.patience import PatientStore
-from hilum.store.sql import SqlStore, SqlTransaction
+from hilum.store.relay import relay
+from hilum.store.sql import SqlTransaction
 
 _FORGET_SECONDS = 3600.0
 

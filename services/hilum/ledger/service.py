@@ -23,7 +23,7 @@ from hilum.ledger.app import watch_deliveries, watch_overdue
 from hilum.ledger.settings import Settings
 from hilum.store.patience import PatientStore
 from hilum.store.relay import relay
-from hilum.store.sql import SqlStore, SqlTransaction
+from hilum.store.sql import SqlTransaction
 from hilum.telemetry import span
 
 _LOG = logging.getLogger(__name__)
