@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hilum.errors import Rejected
+from hilum.strict_yaml import read_yaml
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 # PS3.5 6.2 AE: at most 16 characters, no backslash, not spaces alone.
@@ -20,6 +20,7 @@ AeTitle = Annotated[
     str, Field(max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]*[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$")
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+_LIMIT_BYTES = 256 * 1024
 
 
 class _Strict(BaseModel):
@@ -176,11 +177,14 @@ def parse_site(document: Any) -> Site:
 def load_site(path: Path) -> Site:
     """Read a site file. Raises `Rejected` (`site_file`) when it cannot be read or does not hold."""
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            source = file.read(_LIMIT_BYTES + 1)
+    except OSError as error:
         raise Rejected("site_file", f"{path.name} cannot be read: {type(error).__name__}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise Rejected("site_file", f"{path.name}{place}: not YAML") from error
+    if len(source) > _LIMIT_BYTES:
+        raise Rejected("site_file", f"{path.name}: larger than {_LIMIT_BYTES} bytes")
+    try:
+        document = read_yaml(source)
+    except Rejected as error:
+        raise Rejected("site_file", f"{path.name}: {error.text}") from error
     return parse_site(document)

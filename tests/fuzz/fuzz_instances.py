@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.dicom.facts import read_facts
-from hilum.dicom.reading import parse
+from hilum.dicom.reading import file_header, parse
 from hilum.errors import Rejected
 from hilum.imaging.adapters.data_sets import Reading, Received
 from hilum.imaging.domain import Arrival, object_key, quarantine_key, refusal_key
@@ -48,9 +48,10 @@ def check(data: bytes) -> None:
     syntax = SYNTAXES[data[0] % len(SYNTAXES)]
     data_set = data[1:]
     sop_class, sop_instance = stated(data_set, syntax)
-    received = Received(sop_class, sop_instance, syntax, sop_class, "MODALITY", memoryview(data_set), AT)
-    read = _READING.read(received)
-    assert read.file.endswith(data_set), "what came is kept byte for byte"
+    file = memoryview(file_header(sop_class, sop_instance, syntax) + data_set)
+    whole = file[len(file) - len(data_set) :]
+    read = _READING.read(Received(sop_class, sop_instance, syntax, sop_class, "MODALITY", whole, file, AT))
+    assert bytes(read.file) == bytes(file), "what came is kept byte for byte"
     assert read.sha256 == hashlib.sha256(data_set).digest()
     if isinstance(read, Arrival):
         assert read.reason in _PIXEL_REASONS

@@ -1,6 +1,7 @@
 """Where the search begins: inputs of our own simulator, all synthetic. ``python -m fuzz.seeds`` writes them."""
 
 import hashlib
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
@@ -228,6 +229,50 @@ def pixels() -> Iterator[bytes]:
         yield data_set[:1] + b"\0" + data_set[1:]
 
 
+def _message(context: int, command: dict[str, object], data_set: bytes = b"", cut: int = 4096) -> bytes:
+    """One DIMSE message as P-DATA-TF PDUs (PS3.8 9.3.5), its data set in fragments of ``cut`` bytes."""
+    encoded = Dataset()
+    for keyword, value in command.items():
+        setattr(encoded, keyword, value)
+    whole = encode(encoded, is_implicit_vr=True, is_little_endian=True)
+    assert whole is not None
+    starts = range(0, len(data_set), cut)
+    data = [(2 if start + cut >= len(data_set) else 0, data_set[start : start + cut]) for start in starts]
+    fragments = [(3, whole), *data]
+    values = [struct.pack(">IBB", len(part) + 2, context, control) + part for control, part in fragments]
+    return b"".join(struct.pack(">BxI", 4, len(value)) + value for value in values)
+
+
+def transfer() -> Iterator[bytes]:
+    release = struct.pack(">BxI", 5, 4) + bytes(4)
+    echo = {
+        "AffectedSOPClassUID": "1.2.840.10008.1.1",
+        "CommandField": 0x30,
+        "MessageID": 1,
+        "CommandDataSetType": 0x101,
+    }
+    store = {
+        "AffectedSOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+        "CommandField": 1,
+        "MessageID": 2,
+        "Priority": 0,
+        "CommandDataSetType": 0,
+        "AffectedSOPInstanceUID": "1.2.3.3",
+    }
+    yield b"\0" + _message(3, echo) + release
+    yield b"\x40" + _message(1, store, b"a data set") + _message(1, store, b"b" * 300, 100) + release
+    yield b"\0" + _message(1, store, b"c" * 5000, 1000)
+    yield (
+        b"\x09"
+        + _message(1, store | {"CommandField": 0x0FFF})
+        + _message(1, echo)
+        + struct.pack(">BxI", 7, 4)
+        + bytes(4)
+    )
+    both = _message(1, store, b"d")
+    yield b"\0" + struct.pack(">BxI", 4, len(both) - 12) + both[6:-13] + both[-7:] + release
+
+
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "framer": framer,
     "messages": messages,
@@ -236,6 +281,7 @@ SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "site_file": site_file,
     "packages": packages,
     "policies": policies,
+    "transfer": transfer,
     "instances": _data_sets,
     "pixels": pixels,
 }

@@ -59,6 +59,10 @@ _DICOM = r"""
 \xfe\xff\x00\xe0  \xfe\xff\x0d\xe0  \xfe\xff\xdd\xe0  \xff\xff\xff\xff  \x00\x00\x00\x00  SQ  UN  UI
 OB  OW  PN  DS  IS  LO  AT  \x08\x00\x05\x00  \xe0\x7f\x10\x00  ISO\x202022\x20IR\x2087  ISO_IR\x20192  \x1b$B
 """
+_TRANSFER = r"""
+\x04\x00\x00\x00  \x05\x00\x00\x00\x00\x04  \x07\x00  \x01\x03  \x01\x02  \x01\x00  \x03\x03  \x00\x01  \x10\x01
+\x00\x08
+"""
 _PIXELS = _DICOM + r"RGB  PALETTE\x20COLOR  MONOCHROME1  YBR_FULL_422  SIGMOID  LINEAR_EXACT  INVERSE"
 
 TARGETS = {
@@ -71,6 +75,7 @@ TARGETS = {
         Target("site_file", 8 * _KIB, _SITE_FILE),
         Target("packages", 8 * _KIB, _PACKAGES),
         Target("policies", 2 * _KIB, _POLICIES),
+        Target("transfer", 8 * _KIB, _TRANSFER),
         Target("instances", 64 * _KIB, _DICOM),
         Target("pixels", 64 * _KIB, _PIXELS),
     )

@@ -184,7 +184,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
     tag, textual = _element(keyword)
     if tag not in dataset:
         return ""
-    raw = dataset.get_item(tag)
+    raw = _guarded(lambda: dataset.get_item(tag), None)
     if textual and isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
         value = raw.value
         # Most texts are plain ASCII, which needs no parser; an escape changes the character set (PS3.5 6.1.2.5).

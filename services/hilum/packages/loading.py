@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from hilum.errors import Rejected
 from hilum.packages import rules
 from hilum.packages.model import Engine, ModelManifest, ModelPackage
+from hilum.strict_yaml import read_yaml
 
 MANIFEST = "model.yaml"
 _MANIFEST_LIMIT = 256 * 1024
@@ -27,9 +27,9 @@ def load(path: Path) -> ModelPackage:
     except OSError as error:
         raise _rejected(path, [f"{MANIFEST}: cannot be read ({error.strerror})"]) from error
     try:
-        raw = yaml.load(source, Loader=_StrictLoader)  # noqa: S506 - a subclass of SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # bytes that are no text, dates that are none
-        raise _rejected(path, [f"{MANIFEST}: not YAML: {_first_line(error)}"]) from error
+        raw = read_yaml(source)
+    except Rejected as error:
+        raise _rejected(path, [f"{MANIFEST}: {error.text}"]) from error
     if not isinstance(raw, dict):
         raise _rejected(path, [f"{MANIFEST}: not a mapping"])
 
@@ -107,29 +107,3 @@ def _file_faults(path: Path, parts: Mapping[str, Any]) -> list[str]:
 
 def _rejected(path: Path, faults: list[str]) -> Rejected:
     return Rejected("model_package_invalid", "\n".join(f"{path.name}: {fault}" for fault in faults))
-
-
-def _first_line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or type(error).__name__
-    return f"{problem} (line {mark.line + 1})" if mark is not None else str(problem)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without aliases (they can grow without bound) and without silently repeated keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", None)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, "a key is not text", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
