@@ -109,3 +109,17 @@ def test_a_feeds_own_path_is_followed(corpus: dict[str, bytes], feeds: Feeds) ->
     (order,) = facts_of(corpus["orm-o01-2.3.1.hl7"].replace(b"|RIS-A|", b"|RIS-B|"), feeds)
     assert isinstance(order, OrderFact)
     assert order.accession_number == Identifier("F2001", "RIS")
+
+
+def test_blanks_around_an_identifier_do_not_make_another_of_it(corpus: dict[str, bytes], feeds: Feeds) -> None:
+    """Also where it is retired: a merge that names it must meet the one that was kept."""
+    kept = corpus["orm-o01-2.3.1.hl7"].replace(b"|4711^^^NORTH&", b"|  4711 ^^^ NORTH&")
+    assert kept != corpus["orm-o01-2.3.1.hl7"]
+    (order,) = facts_of(kept, feeds)
+    assert isinstance(order, OrderFact)
+    assert order.patient.identifiers == (Identifier("4711", "NORTH", "MR"), Identifier("X99", "STATE", "SS"))
+    raw = corpus["adt-a40-two-merges-2.5.1.hl7"].replace(b"MRG|4700^", b"MRG| 4700 ^")
+    assert raw != corpus["adt-a40-two-merges-2.5.1.hl7"]
+    merge = facts_of(raw, feeds)[0]
+    assert isinstance(merge, PatientFact)
+    assert [identifier.value for identifier in merge.merged] == ["4700"]

@@ -118,7 +118,8 @@ def _patient(fields: Mapping[str, Value], authority: str) -> Patient:
 
 
 def _identifiers(fields: Mapping[str, Value], name: str, authority: str) -> tuple[Identifier, ...]:
-    found = (_identifier_of(row, authority) for row in _rows(fields, name) if row.get("value", NULL) != NULL)
+    rows = ({part: text.strip() for part, text in row.items()} for row in _rows(fields, name))
+    found = (_identifier_of(row, authority) for row in rows if row.get("value") not in (None, "", NULL))
     return tuple(dict.fromkeys(found))
 
 
