@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from opentelemetry import metrics
@@ -41,10 +41,11 @@ class LedgerService:
 
     name = "ledger"
 
-    def __init__(self, settings: Settings, platform: Platform) -> None:
+    def __init__(self, settings: Settings, platform: Platform, installed: Sequence[str]) -> None:
+        """``installed`` are the algorithms' names."""
         self._settings = settings
         self._platform = platform
-        self._installed = sorted({package.name for package in packages.load_all(platform.packages_folder)})
+        self._installed = installed
         self.grpc_port = 0
         self.desk: Desk | None = None
         """Where questions are answered, once it serves."""
@@ -107,4 +108,5 @@ class LedgerService:
 
 def build(settings: Settings, platform: Platform) -> LedgerService:
     """Raises `Rejected` when a model package does not hold."""
-    return LedgerService(settings, platform)
+    installed = sorted({package.name for package in packages.load_all(platform.packages_folder)})
+    return LedgerService(settings, platform, installed)

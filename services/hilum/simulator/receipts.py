@@ -10,7 +10,7 @@ or ``conflict`` (other content under an identity that may not change).
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,9 +35,12 @@ class Receipt:
 class Receipts:
     """The receipts of one peer; ``path`` is appended to, so that they survive the peer. Safe across threads."""
 
-    def __init__(self, peer: str, path: Path | None = None) -> None:
+    def __init__(
+        self, peer: str, path: Path | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._peer = peer
         self._path = path
+        self._now = now
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, str], str] = {}
         self._all: list[Receipt] = []
@@ -60,7 +63,7 @@ class Receipts:
             if outcome != "conflict":
                 self._latest[kind, identity] = sha256
             receipt = Receipt(
-                self._peer, kind, identity, sha256, outcome, datetime.now(UTC).isoformat(), dict(facts or {})
+                self._peer, kind, identity, sha256, outcome, self._now().isoformat(), dict(facts or {})
             )
             self._all.append(receipt)
             if self._path is not None:

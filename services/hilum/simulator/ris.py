@@ -32,10 +32,17 @@ class Ris:
         script: Script | None = None,
         kept: Path | None = None,
         on_change: Callable[[], None] = lambda: None,
+        on_arrival: Callable[[bytes], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``receipts`` is the file of its receipts, ``kept`` a folder for each message as it came."""
+        """``receipts`` is the file of its receipts, ``kept`` a folder for each message as it came.
+
+        ``on_arrival`` is told of each message that comes, before the script has its way with it.
+        """
         self.reading_list = ReadingList()
-        self.receipts = Receipts("ris", receipts)
+        self.receipts = Receipts("ris", receipts, now)
+        self._on_arrival = on_arrival
+        self._now = now
         self.script = script or Script()
         self._kept = kept
         self._on_change = on_change
@@ -80,6 +87,7 @@ class Ris:
 
     async def _exchange(self, payload: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answer one message; False ends the connection."""
+        self._on_arrival(payload)
         step = self.script.next()
         await asyncio.sleep(step.delay_seconds)
         if step.act is Act.DROP_BEFORE:
@@ -96,11 +104,11 @@ class Ris:
         try:
             message = parse(payload)
         except HilumError as error:
-            return _acknowledge(None, "AR", error.code)
+            return _acknowledge(None, "AR", self._now(), error.code)
         if step.act is Act.REFUSE:
-            return _acknowledge(message, step.code or "AE", "refused by script")
+            return _acknowledge(message, step.code or "AE", self._now(), "refused by script")
         self._take(message, payload)
-        return _acknowledge(message, "AA", wrong_id=step.act is Act.WRONG_ID)
+        return _acknowledge(message, "AA", self._now(), wrong_id=step.act is Act.WRONG_ID)
 
     def _take(self, message: Message, payload: bytes) -> None:
         identity, kind = message.get("MSH-10"), message.get("MSH-9.1")
@@ -115,7 +123,7 @@ class Ris:
             self._on_change()
 
     def _rank(self, group: Group) -> None:
-        accession, now = _accession(group), datetime.now(UTC)
+        accession, now = _accession(group), self._now()
         explicit = group.get("TQ1-9.1") or group.get("ORC-7.6") or group.get("OBR-27.6")
         if explicit:
             self.reading_list.raise_priority(accession, explicit, "", now)
@@ -140,7 +148,9 @@ def _name_of(row: Segment, group: Group) -> str:
     return unescape(parts[1], group.delimiters, group.codec) if len(parts) > 1 else ""
 
 
-def _acknowledge(message: Message | None, code: str, text: str = "", *, wrong_id: bool = False) -> bytes:
+def _acknowledge(
+    message: Message | None, code: str, at: datetime, text: str = "", *, wrong_id: bool = False
+) -> bytes:
     """An original-mode acknowledgement (HL7 v2.5.1 2.9.2)."""
     asked = message.get("MSH-10") if message else ""
     sender = (message.get("MSH-3"), message.get("MSH-4")) if message else ("", "")
@@ -148,7 +158,7 @@ def _acknowledge(message: Message | None, code: str, text: str = "", *, wrong_id
     answer = MessageBuilder(
         ("ACK",),
         control_id("simulated acknowledgement", asked, code),
-        datetime.now(UTC),
+        at,
         sender=("RIS", "HOSPITAL"),
         receiver=sender,
         version=version,

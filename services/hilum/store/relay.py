@@ -35,6 +35,8 @@ async def relay(outbox: Outbox, log: EventLog, clock: Clock) -> None:
             while waiting := await outbox.outgoing(_BATCH):
                 await log.append([outgoing.event for outgoing in waiting])
                 await outbox.relayed(waiting[-1].sequence)
+                if len(waiting) < _BATCH:
+                    break  # what was published meanwhile has left word
         except Unavailable as error:
             _LOG.warning("the outbox waits: %s", error.code)
             outbox.outbox_news.set()

@@ -73,7 +73,7 @@ class SitePeers:
         routes = []
         if site.ris is not None:
             client = MllpClient(site.ris.host, site.ris.port, site.ris.acknowledgement_timeout_seconds)
-            link = RisLink(by_peer[Peer.RIS].strategy, _hl7_site(site))
+            link = RisLink(by_peer[Peer.RIS].strategy, hl7_site(site))
             patience = Persistence(site.ris.attempts, timedelta(seconds=site.ris.retry_seconds))
             routes.append(Route(by_peer[Peer.RIS], Ris(client, link, documents), patience))
         if site.ehr is not None:
@@ -118,7 +118,7 @@ def destinations_of(site: Site, max_staleness: timedelta) -> tuple[Destination, 
     return tuple(found)
 
 
-def _hl7_site(site: Site) -> Hl7Site:
+def hl7_site(site: Site) -> Hl7Site:
     assert site.ris is not None
     return Hl7Site(
         receiving_application=site.ris.receiving_application,

@@ -26,6 +26,25 @@ from hilum.integration.ports import KnownResult, State, T
 from hilum.store.patience import PatientStore
 from hilum.store.sql import SqlStore, SqlTransaction
 
+_WAITING = (DELIVERIES.c.state == PLANNED) | (
+    # Or held by a peer that may be asked again.
+    (DELIVERIES.c.state == HELD) & DELIVERIES.c.reason.in_(sorted(HELD_BY_PEER))
+)
+_AT = DELIVERIES.c.destination == sa.bindparam("at")
+# Statements of every round are built once: building one costs more than running it.
+_DUE = (
+    sa.select(DELIVERIES)
+    .where(_AT, _WAITING, DELIVERIES.c.next_us <= sa.bindparam("now_us"))
+    .order_by(DELIVERIES.c.urgency, DELIVERIES.c.planned_us)
+    .limit(sa.bindparam("at_most"))
+)
+_NEXT = sa.select(sa.func.min(DELIVERIES.c.next_us)).where(_AT, _WAITING)
+_OF_CASE = sa.select(DELIVERIES).where(DELIVERIES.c.case_id == sa.bindparam("case_id"))
+_CASE = sa.select(CASES.c.state).where(CASES.c.case_id == sa.bindparam("case_id"))
+_KNOWN = sa.select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id == sa.bindparam("delivery_id"))
+_ADD = DELIVERIES.insert()
+_SAVE = DELIVERIES.update().where(DELIVERIES.c.delivery_id == sa.bindparam("of"))
+
 
 class SqlState:
     """The state within one transaction. ``silenced`` are the algorithms that the site file keeps from sending."""
@@ -82,7 +101,7 @@ class SqlState:
         return result
 
     def case(self, case_id: str) -> CaseState | None:
-        found = self._connection.execute(sa.select(CASES.c.state).where(CASES.c.case_id == case_id)).scalar()
+        found = self._connection.execute(_CASE, {"case_id": case_id}).scalar()
         return case_of(cases_pb2.CaseState.FromString(found)) if found is not None else None
 
     def result(self, result_id: str) -> KnownResult | None:
@@ -96,43 +115,33 @@ class SqlState:
         self._connection.execute(RESULTS.update().where(RESULTS.c.result_id == result_id).values(planned=True))
 
     def add(self, record: DeliveryRecord) -> bool:
-        known = sa.select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id == record.id)
-        if self._connection.execute(known).first() is not None:
+        if self._connection.execute(_KNOWN, {"delivery_id": record.id}).first() is not None:
             return False
-        self._connection.execute(DELIVERIES.insert().values(delivery_id=record.id, **_values(record)))
+        self._connection.execute(_ADD, {"delivery_id": record.id, **_values(record)})
         return True
 
     def save(self, record: DeliveryRecord) -> None:
-        self._connection.execute(
-            DELIVERIES.update().where(DELIVERIES.c.delivery_id == record.id).values(**_values(record))
-        )
+        self._connection.execute(_SAVE, {"of": record.id, **_values(record)})
 
     def record(self, delivery_id: str) -> DeliveryRecord | None:
         row = self._connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.delivery_id == delivery_id)).first()
         return _record(row) if row is not None else None
 
     def of_case(self, case_id: str) -> Sequence[DeliveryRecord]:
-        rows = self._connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.case_id == case_id))
+        rows = self._connection.execute(_OF_CASE, {"case_id": case_id})
         return [_record(row) for row in rows]
 
     def due(self, destination: str, now: datetime, limit: int) -> Sequence[DeliveryRecord]:
-        rows = self._connection.execute(
-            sa.select(DELIVERIES)
-            .where(DELIVERIES.c.destination == destination, _waiting(), DELIVERIES.c.next_us <= _us(now))
-            .order_by(DELIVERIES.c.urgency, DELIVERIES.c.planned_us)
-            .limit(limit)
-        )
+        rows = self._connection.execute(_DUE, {"at": destination, "now_us": _us(now), "at_most": limit})
         return [_record(row) for row in rows]
 
     def next_at(self, destination: str) -> datetime | None:
-        found = self._connection.execute(
-            sa.select(sa.func.min(DELIVERIES.c.next_us)).where(DELIVERIES.c.destination == destination, _waiting())
-        ).scalar()
+        found = self._connection.execute(_NEXT, {"at": destination}).scalar()
         return _moment(found) if found is not None else None
 
     def recover(self, now: datetime) -> None:
         """What was claimed when the process ended may be claimed again; it may have been sent."""
-        claimed = _waiting() & (DELIVERIES.c.next_us > _us(now + CLAIMED_FOR / 2))
+        claimed = _WAITING & (DELIVERIES.c.next_us > _us(now + CLAIMED_FOR / 2))
         sent = claimed & (DELIVERIES.c.object_key != "")
         self._connection.execute(DELIVERIES.update().where(sent).values(in_doubt=True))
         self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now)))
@@ -178,12 +187,6 @@ class SqlState:
         newest = [row.state for row in rows if row.version == message.algorithm_version][-1:]
         pinned = [row.state for row in rows if row.revision == message.policy_revision]
         return PolicySeen(silent=any(state in ("silent", "off") for state in newest + pinned), awaited=False)
-
-
-def _waiting() -> sa.ColumnElement[bool]:
-    """Planned, or held by a peer that may be asked again."""
-    asked_again = (DELIVERIES.c.state == HELD) & DELIVERIES.c.reason.in_(sorted(HELD_BY_PEER))
-    return (DELIVERIES.c.state == PLANNED) | asked_again
 
 
 def _values(record: DeliveryRecord) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Writing a row for an event: the same event twice leaves one row."""
 
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import DecodeError, Message
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from hilum.errors import Rejected
 from hilum.eventlog.port import Record
@@ -40,11 +41,15 @@ def read(kind: type[_MessageT], record: Record) -> _MessageT:
 
 def put(transaction: SqlTransaction, table: sa.Table, **values: Any) -> None:
     """Insert the row, or replace the one with its primary key: the same event twice leaves one row."""
+    transaction.connection.execute(_put(table, tuple(values)), values)
+
+
+@cache
+def _put(table: sa.Table, names: tuple[str, ...]) -> Insert:
+    """The statement for these columns, built once: building it costs more than running it."""
     keys = [column.name for column in table.primary_key]
-    change = {name: value for name, value in values.items() if name not in keys}
-    statement = insert(table).values(**values)
+    statement = insert(table).values({name: sa.bindparam(name) for name in names})
+    change = {name: statement.excluded[name] for name in names if name not in keys}
     if change:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=change)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    transaction.connection.execute(statement)
+        return statement.on_conflict_do_update(index_elements=keys, set_=change)
+    return statement.on_conflict_do_nothing(index_elements=keys)

@@ -32,6 +32,33 @@ from hilum.workflow.ports import ReportKeys
 _Document = Order | Instance | Report | PatientEvent | Result
 _Key = tuple[str, Identifier | None]
 _AT_ONCE = 500  # values in one IN; databases bound them
+# Statements of every decision are built once: building one costs more than running it.
+_FIND = (
+    sa.select(IDENTIFIERS.c.authority, IDENTIFIERS.c.target)
+    .where(*(IDENTIFIERS.c[name] == sa.bindparam(name) for name in ("site", "kind", "value", "leads_to")))
+    .order_by(IDENTIFIERS.c.target)
+)
+_INDEXED = sa.select(IDENTIFIERS.c.kind).where(*(column == sa.bindparam(column.name) for column in IDENTIFIERS.c))
+_INDEX = IDENTIFIERS.insert()
+_KNOWN = sa.select(FACTS.c.fact_id).where(FACTS.c.fact_id == sa.bindparam("fact_id"))
+_KEEP = FACTS.insert()
+_DOCUMENTS = (
+    sa.select(FACTS.c.document)
+    .where(FACTS.c.fact_id.in_(sa.bindparam("fact_ids", expanding=True)))
+    .order_by(FACTS.c.fact_id)
+)
+_MERGED = sa.select(MERGES).where(
+    MERGES.c.site == sa.bindparam("site"),
+    sa.or_(
+        MERGES.c.retired.in_(sa.bindparam("some", expanding=True)),
+        MERGES.c.surviving.in_(sa.bindparam("some", expanding=True)),
+    ),
+)
+_IMAGES = sa.select(FACTS.c.document).where(
+    FACTS.c.site == sa.bindparam("site"),
+    FACTS.c.study_instance_uid == sa.bindparam("study"),
+    FACTS.c.kind == "instance",
+)
 
 
 class SqlFacts:
@@ -94,17 +121,16 @@ class SqlFacts:
     def _add(self, kind: str, fact_id: str, site: str, study_instance_uid: str = "") -> bool:
         if self._document is None:
             raise Fault("no_document", "a fact is added only while its event is being heard")
-        if self._connection.execute(sa.select(FACTS.c.fact_id).where(FACTS.c.fact_id == fact_id)).first():
+        if self._connection.execute(_KNOWN, {"fact_id": fact_id}).first():
             return False
-        self._connection.execute(
-            FACTS.insert().values(
-                fact_id=fact_id,
-                site=site,
-                kind=kind,
-                study_instance_uid=study_instance_uid,
-                document=self._document.SerializeToString(deterministic=True),
-            )
-        )
+        row = {
+            "fact_id": fact_id,
+            "site": site,
+            "kind": kind,
+            "study_instance_uid": study_instance_uid,
+            "document": self._document.SerializeToString(deterministic=True),
+        }
+        self._connection.execute(_KEEP, row)
         return True
 
     def _index(self, leads_to: str, target: str, site: str, keys: Iterable[_Key]) -> None:
@@ -119,9 +145,8 @@ class SqlFacts:
                 "leads_to": leads_to,
                 "target": target,
             }
-            where = [column == row[column.name] for column in IDENTIFIERS.c]
-            if self._connection.execute(sa.select(IDENTIFIERS.c.kind).where(*where)).first() is None:
-                self._connection.execute(IDENTIFIERS.insert().values(**row))
+            if self._connection.execute(_INDEXED, row).first() is None:
+                self._connection.execute(_INDEX, row)
 
     def _add_merge(self, site: str, retired: Identifier, surviving: Identifier) -> None:
         row = {
@@ -166,17 +191,15 @@ class SqlFacts:
         return self._find(site, "accession", accession_number, "study")
 
     def study_carries(self, site: str, study_instance_uid: str, accession_number: Identifier) -> bool:
-        row = self._connection.execute(
-            sa.select(IDENTIFIERS.c.kind).where(
-                IDENTIFIERS.c.site == site,
-                IDENTIFIERS.c.kind == "accession",
-                IDENTIFIERS.c.value == accession_number.value,
-                IDENTIFIERS.c.authority == accession_number.authority,
-                IDENTIFIERS.c.leads_to == "study",
-                IDENTIFIERS.c.target == study_instance_uid,
-            )
-        ).first()
-        return row is not None
+        row = {
+            "site": site,
+            "kind": "accession",
+            "value": accession_number.value,
+            "authority": accession_number.authority,
+            "leads_to": "study",
+            "target": study_instance_uid,
+        }
+        return self._connection.execute(_INDEXED, row).first() is not None
 
     def of_patient(self, site: str, identifiers: Iterable[Identifier]) -> tuple[Sequence[str], Sequence[OrderFact]]:
         wanted = set(identifiers)
@@ -186,11 +209,7 @@ class SqlFacts:
         return list(dict.fromkeys(studies)), list(orders.values())
 
     def instances(self, site: str, study_instance_uid: str) -> Sequence[InstanceFact]:
-        rows = self._connection.execute(
-            sa.select(FACTS.c.document).where(
-                FACTS.c.site == site, FACTS.c.study_instance_uid == study_instance_uid, FACTS.c.kind == "instance"
-            )
-        ).scalars()
+        rows = self._connection.execute(_IMAGES, {"site": site, "study": study_instance_uid}).scalars()
         found = [events.instance_fact(Instance.FromString(document), self._site) for document in rows]
         return sorted(found, key=lambda image: (image.sop_instance_uid, image.reason, image.sha256))
 
@@ -243,11 +262,7 @@ class SqlFacts:
         waiting, asked = {person.value for person in persons}, set[str]()
         while waiting:
             some = set(islice(waiting, _AT_ONCE))
-            rows = self._connection.execute(
-                sa.select(MERGES).where(
-                    MERGES.c.site == site, sa.or_(MERGES.c.retired.in_(some), MERGES.c.surviving.in_(some))
-                )
-            ).all()
+            rows = self._connection.execute(_MERGED, {"site": site, "some": sorted(some)}).all()
             asked |= some
             found = [
                 (Identifier(row.retired, row.retired_authority), Identifier(row.surviving, row.surviving_authority))
@@ -259,16 +274,8 @@ class SqlFacts:
 
     def _find(self, site: str, kind: str, identifier: Identifier, leads_to: str) -> list[str]:
         """What the identifier leads to: fact IDs, or study UIDs."""
-        rows = self._connection.execute(
-            sa.select(IDENTIFIERS.c.authority, IDENTIFIERS.c.target)
-            .where(
-                IDENTIFIERS.c.site == site,
-                IDENTIFIERS.c.kind == kind,
-                IDENTIFIERS.c.value == identifier.value,
-                IDENTIFIERS.c.leads_to == leads_to,
-            )
-            .order_by(IDENTIFIERS.c.target)
-        ).all()
+        named = {"site": site, "kind": kind, "value": identifier.value, "leads_to": leads_to}
+        rows = self._connection.execute(_FIND, named).all()
         agreeing = [row.target for row in rows if identifier.agrees(Identifier(identifier.value, row.authority))]
         return list(dict.fromkeys(agreeing))
 
@@ -282,9 +289,7 @@ class SqlFacts:
         wanted = iter(dict.fromkeys(fact_ids))
         found: list[bytes] = []
         while some := list(islice(wanted, _AT_ONCE)):
-            found += self._connection.execute(
-                sa.select(FACTS.c.document).where(FACTS.c.fact_id.in_(some)).order_by(FACTS.c.fact_id)
-            ).scalars()
+            found += self._connection.execute(_DOCUMENTS, {"fact_ids": some}).scalars()
         return found
 
 
