@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -158,7 +158,9 @@ class SqlStore:
         try:
             return await running
         except sa.exc.DBAPIError as error:
-            if _is_away(error):
+            # A full disk may end the transaction within it: what then fails, a savepoint's rollback say, only follows.
+            first = [one for one in _history(error) if isinstance(one, sa.exc.DBAPIError)]
+            if any(map(_is_away, first)):
                 raise Unavailable("store_unavailable", "the state database did not take the transaction") from error
             if _is_corrupt(error):
                 raise self._corrupt(error) from error
@@ -227,6 +229,13 @@ def open_sqlite(path: Path, tables: sa.MetaData) -> SqlStore:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return SqlStore(engine, tables)
+
+def _history(error: BaseException | None) -> Iterator[BaseException]:
+    """``error`` and those in whose handling it arose."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
 
 
 def _is_away(error: sa.exc.DBAPIError) -> bool:
