@@ -40,7 +40,7 @@ class GrpcFeed:
             try:
                 # A channel waits longer and longer before it connects again; a new one does not.
                 async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}") as channel:
-                    stub: IntakeServiceAsyncStub = IntakeServiceStub(channel)  # type: ignore[assignment]
+                    stub: IntakeServiceAsyncStub = IntakeServiceStub(channel)
                     answer = await stub.Submit(SubmitRequest(message=message), timeout=_ANSWER_SECONDS)
             except grpc.aio.AioRpcError:
                 self.retransmissions += 1
