@@ -320,8 +320,7 @@ def _attempt(
     except Exception as error:
         if isinstance(error, sa.exc.DBAPIError) and (_is_away(error) or _is_corrupt(error)):
             raise  # no fault of the record: the batch as a whole was not applied
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT record")
-        connection.exec_driver_sql("RELEASE SAVEPOINT record")
+        savepoint.rollback()
         outcome = on_error(record, error)
         if isinstance(outcome, GiveUp):
             if outcome.dead_letter is not None:
