@@ -1,13 +1,20 @@
 """A damaged state database is found and named, with what to do; nothing is decided on what is left of it."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from hilum.contracts import topics
 from hilum.errors import Fault
+from hilum.eventlog.consumer import Consumer
+from hilum.eventlog.port import Event
+from hilum.eventlog.sqlite import SqliteEventLog
+from hilum.hosting import SystemClock
 from hilum.store import integrity
 from hilum.store.integrity import check_state
 from hilum.store.sql import SqlStore, SqlTransaction, open_sqlite
@@ -109,7 +116,7 @@ async def test_a_large_database_is_read_whole_only_after_an_end_that_was_not_in_
 async def test_damage_that_a_transaction_comes_upon_is_told_as_such(tmp_path: Path) -> None:
     path = tmp_path / "workflow.db"
     (await written(path)).close()
-    for page in range(5, 40):
+    for page in range(15, 40):
         garble(path, page * 4096)
     store = open_sqlite(path, TABLES)
     try:
@@ -117,6 +124,28 @@ async def test_damage_that_a_transaction_comes_upon_is_told_as_such(tmp_path: Pa
             await store.transact(read_all)
     finally:
         store.close()
+
+
+async def test_a_record_that_comes_upon_damage_ends_its_consumer_and_is_no_dead_letter(tmp_path: Path) -> None:
+    path = tmp_path / "workflow.db"
+    (await written(path)).close()
+    for page in range(15, 40):
+        garble(path, page * 4096)
+    log = SqliteEventLog(tmp_path / "log.db")
+    log.open()
+    store = open_sqlite(path, TABLES)
+    event = Event(topics.ORDERS.name, "key", topics.ORDERS.type, b"", "event", datetime(2026, 1, 1, tzinfo=UTC))
+    try:
+        await log.append([event])
+        handlers = {topics.ORDERS.name: lambda transaction, _: read_all(transaction)}
+        consumer = Consumer(log, store, "workflow", handlers, SystemClock())
+        async with asyncio.timeout(20):
+            with pytest.raises(Fault, match="state_corrupt"):
+                await consumer.run()
+        assert await store.outgoing(10) == []
+    finally:
+        store.close()
+        log.close()
 
 
 def test_what_is_no_state_of_ours_is_not_written(tmp_path: Path) -> None:
