@@ -30,6 +30,9 @@ public class Fields {
         PrintStream answers = new PrintStream(System.out, true, StandardCharsets.US_ASCII);
         System.setOut(System.err);
         try (HapiContext context = new DefaultHapiContext(ValidationContextFactory.noValidation())) {
+            context.getParserConfiguration().setAllowUnknownVersions(true);
+            context.getParserConfiguration().setDefaultObx2Type("ST");
+            context.getParserConfiguration().setInvalidObx2Type("ST");
             PipeParser parser = context.getPipeParser();
             BufferedReader names = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
             for (String name = names.readLine(); name != null; name = names.readLine()) {

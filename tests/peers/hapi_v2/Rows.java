@@ -3,6 +3,7 @@ import ca.uhn.hl7v2.model.Group;
 import ca.uhn.hl7v2.model.Message;
 import ca.uhn.hl7v2.model.Segment;
 import ca.uhn.hl7v2.model.Structure;
+import ca.uhn.hl7v2.util.Terser;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -23,8 +24,14 @@ final class Rows {
     }
 
     static List<List<Segment>> of(Message message) throws HL7Exception {
-        Rows found = new Rows(holds(message, ORDERS) ? ORDERS : PATIENTS);
+        boolean ofPatients = "ADT".equals(new Terser(message).get("/MSH-9-1"));
+        Rows found = new Rows(ofPatients ? PATIENTS : ORDERS);
         found.collect(message, List.of());
+        if (ofPatients && found.rows.isEmpty()) {
+            List<Segment> whole = new ArrayList<>();
+            addAll(whole, message, false);
+            found.rows.add(whole);
+        }
         return found.rows;
     }
 
@@ -45,6 +52,7 @@ final class Rows {
                 }
             }
         }
+        wider.removeIf(segment -> segment.getName().equals("OBX")); // of the patient, not of the order
         for (String name : group.getNames()) {
             for (Structure child : group.getAll(name)) {
                 if (child instanceof Group inner && !isPrior(inner) && holds(inner, anchors)) {
