@@ -279,14 +279,16 @@ def report(studies: list[Study], late: list[float]) -> None:
         print(f"  last evidence an {kind:<6} {spread(some)}")
     latencies = [study.latency for study in whole]
     print(f"  all                    {spread(latencies)}   (floor p99 < {_FLOOR_MS:g} ms, aim {_AIM_MS:g})")
-    engine = [study.at["returned"] - study.at["offered"] for study in whole]
     print(f"  with the engine        {spread([s.at['heard'] - s.at['due'] for s in whole])}")
+    report_stages(whole)
+
+
+def report_stages(studies: list[Study]) -> None:
     print("  where the time goes:")
     before = "due"
     for name, title in _STAGES:
-        print(f"    {title:<72} {spread([study.at[name] - study.at[before] for study in whole])}")
+        print(f"    {title:<72} {spread([study.at[name] - study.at[before] for study in studies])}")
         before = name
-    print(f"    engine alone: {spread(engine)}")
 
 
 def report_burst(studies: list[Study], began: float) -> None:

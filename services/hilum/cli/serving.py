@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from rich.console import Console
 
 from hilum import embedded
 
+# How long a thread that computes keeps the others waiting. What is received passes through some twenty hand-overs
+# between threads until it is delivered; while a large study arrives, each may cost the interpreter's own 5 ms.
+_SWITCH_SECONDS = 0.0005
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -27,6 +31,7 @@ def serve(
         grpc_port=ports["grpc_port"],
         http_port=ports["http_port"],
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     asyncio.run(embedded.run(options, started=_tell))
 
 
