@@ -7,6 +7,7 @@ length of the pixel data (PS3.5 8.1.1) or with the codestream's own header (PS3.
 from dataclasses import dataclass
 
 from pydicom import Dataset, uid
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import get_frame
 
 from hilum.dicom.codestream import check_rle_length, jpeg2000_size, jpeg_size
@@ -72,14 +73,23 @@ def check_image(dataset: Dataset, frame: int = 0) -> ImageHeader:
     if not 0 <= frame < header.frames:
         raise Rejected("frame_absent", f"frame {frame} of {header.frames}")
     syntax = transfer_syntax(dataset)
-    pixels = dataset[keyword].value
+    pixels = _pixels(dataset, keyword)
     if not pixels:
         raise Rejected("no_pixels", "the pixel data element is empty")
     if syntax.is_encapsulated:
-        _check_codestream(dataset, pixels, frame, header, syntax)
+        _check_codestream(dataset, bytes(pixels), frame, header, syntax)
     else:
         _check_native(dataset, len(pixels), header)
     return header
+
+
+def _pixels(dataset: Dataset, keyword: str) -> bytes | memoryview:
+    """The element's value, without copying what is still raw."""
+    raw = dataset.get_item(keyword)
+    if isinstance(raw, RawDataElement) and raw.value is not None:
+        return raw.value
+    value: bytes = dataset[keyword].value
+    return value
 
 
 def extended_offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:

@@ -9,6 +9,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from hilum.dicom.outline import outline
 from hilum.dicom.quiet import quiet
 from hilum.errors import Rejected
 
@@ -19,8 +20,10 @@ _DEFLATED_AT_ONCE = 1 << 16
 _INFLATED_AT_ONCE = 1 << 20
 
 
-def parse(data_set: bytes, transfer_syntax_uid: str, max_bytes: int) -> Dataset:
+def parse(data_set: bytes | memoryview, transfer_syntax_uid: str, max_bytes: int) -> Dataset:
     """The elements of ``data_set``, encoded in ``transfer_syntax_uid``; values stay raw until they are asked for.
+
+    Long values may be parts of ``data_set`` itself, where that is a memoryview: it must outlive them.
 
     Raises:
         Rejected: ``data_set_unreadable``; ``data_set_too_large`` where it inflates to more than ``max_bytes``.
@@ -28,14 +31,21 @@ def parse(data_set: bytes, transfer_syntax_uid: str, max_bytes: int) -> Dataset:
     syntax = UID(transfer_syntax_uid)
     if syntax == DeflatedExplicitVRLittleEndian:
         data_set = _inflate(data_set, max_bytes)
+    dataset = outline(memoryview(data_set), implicit=syntax.is_implicit_VR) if syntax.is_little_endian else None
+    if dataset is None:
+        dataset = _parsed(bytes(data_set), syntax)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+def _parsed(data_set: bytes, syntax: UID) -> Dataset:
     try:
         with quiet():
             dataset = read_dataset(BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian)
     except Exception:  # noqa: BLE001 - a parser of hostile bytes raises anything
         raise Rejected("data_set_unreadable", "the data set cannot be parsed in its transfer syntax") from None
     dataset.set_original_encoding(syntax.is_implicit_VR, syntax.is_little_endian)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
 
 
@@ -67,7 +77,7 @@ def _long_element(number: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH2sHI", 0x0002, number, vr, 0, len(value)) + value
 
 
-def _inflate(data_set: bytes, limit: int) -> bytes:
+def _inflate(data_set: bytes | memoryview, limit: int) -> bytes:
     """PS3.5 A.5; a deflated data set may stand for a thousand times its size."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     parts: list[bytes] = []

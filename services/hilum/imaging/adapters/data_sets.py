@@ -58,7 +58,7 @@ class Reading:
     def _facts(self, received: Received) -> tuple[Dataset, InstanceFacts]:
         if received.context_sop_class_uid != received.sop_class_uid:
             raise Rejected("sop_class_not_supported", "the request's SOP class is not that of its presentation context")
-        dataset = parse(bytes(received.data_set), received.transfer_syntax_uid, self._max_data_set_bytes)
+        dataset = parse(received.data_set, received.transfer_syntax_uid, self._max_data_set_bytes)
         facts = read_facts(dataset)
         if (facts.sop_class_uid, facts.sop_instance_uid) != (received.sop_class_uid, received.sop_instance_uid):
             raise Rejected("uids_disagree", "the request names another SOP class or instance than its data set")

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import sqlite
 
 from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.errors import Overloaded, Unavailable
@@ -16,6 +16,13 @@ from hilum.store.sql import SqlStore, SqlTransaction
 
 _AHEAD = 5_000
 _IN_ONE_QUERY = 500
+# Compiled once: the driver alone takes a tenth of the time.
+_INSERT = str(sqlite.insert(HELD).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
+_ONE = str(
+    sa.select(HELD.c.sha256, HELD.c.quarantined)
+    .where(HELD.c.sop_instance_uid == sa.bindparam("uid"))
+    .compile(dialect=sqlite.dialect())
+)
 
 Rows = Mapping[str, Sequence[Held]]
 LookUp = Callable[[Sequence[str]], Awaitable[Rows]]
@@ -63,12 +70,8 @@ class SqlIndex:
     def project(transaction: SqlTransaction, record: Record) -> None:
         """Apply one record of the topic `instances`."""
         instance = Instance.FromString(record.event.value)
-        row = {
-            "sop_instance_uid": instance.sop_instance_uid,
-            "sha256": instance.sha256,
-            "quarantined": instance.reason == CONFLICT,
-        }
-        transaction.connection.execute(insert(HELD).values(row).on_conflict_do_nothing())
+        row = (instance.sop_instance_uid, instance.sha256, instance.reason == CONFLICT)
+        transaction.connection.exec_driver_sql(_INSERT, row)
 
 
 def through(store: SqlStore) -> LookUp:
@@ -92,9 +95,6 @@ class Reads:
             isolation_level="AUTOCOMMIT",
             connect_args={"timeout": 30, "check_same_thread": False},
         )
-        # Compiled once: the driver alone takes a tenth of the time.
-        one = sa.select(HELD.c.sha256, HELD.c.quarantined).where(HELD.c.sop_instance_uid == sa.bindparam("uid"))
-        self._one = str(one.compile(self._engine))
         self._connection: sa.Connection | None = None
 
     @classmethod
@@ -107,7 +107,7 @@ class Reads:
                 if self._connection is None:
                     self._connection = self._engine.connect()
                 if len(uids) == 1:
-                    rows = self._connection.exec_driver_sql(self._one, (uids[0],)).all()
+                    rows = self._connection.exec_driver_sql(_ONE, (uids[0],)).all()
                     return {uids[0]: [Held(sha256, bool(quarantined)) for sha256, quarantined in rows]}
                 return _select(self._connection, uids)
         except sa.exc.DBAPIError as error:

@@ -242,7 +242,7 @@ class StorageServer(ThreadedAssociationServer):
         return True
 
     def _tick(self) -> None:
-        self.service_actions()
+        # Not the library's own: it collects garbage now and then, which stops every thread for as long.
         self._warnings.settle()
         self._called_too()
 
