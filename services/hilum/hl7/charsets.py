@@ -61,6 +61,9 @@ def decode(raw: bytes, codec: str, several: bool = False) -> str:
     """``raw`` as text. Raises Rejected ``charset_undecodable`` when the bytes are not of that character set."""
     if several and b"\x1b" in raw and not codec.startswith("iso2022"):
         raise Rejected("charset_switch", "switching between these character sets (MSH-20) is not supported")
+    # ISO 2022 is of 7 bits; the library's decoder lets others by behind an escape that it does not know.
+    if codec.startswith("iso2022") and not raw.isascii():
+        raise Rejected("charset_undecodable", "the bytes are not of the character set declared in MSH-18")
     try:
         return raw.decode(codec)
     except UnicodeDecodeError:

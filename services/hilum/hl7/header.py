@@ -34,7 +34,7 @@ def read_header(raw: bytes) -> Header:
 
     They name the feed, so the same bytes must always read the same: as UTF-8 where they are, else byte by byte.
     """
-    line = header_line(raw[:_HEADER_BYTES].removeprefix(UTF8_SIGNATURE))
+    line = header_line(raw.removeprefix(UTF8_SIGNATURE))[:_HEADER_BYTES]
     text = _decoded(line)
     plain = text.isprintable()
     if not plain:

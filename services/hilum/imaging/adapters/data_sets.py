@@ -52,7 +52,7 @@ class Reading:
             calling_ae_title=received.calling_ae_title,
             received_at=received.at,
             statement=self._statement(received, facts, sha256).SerializeToString(deterministic=True),
-            reason=_fault_of_pixels(dataset),
+            reason=_fault_of_pixels(dataset, facts.sop_class_uid),
         )
 
     def _facts(self, received: Received) -> tuple[Dataset, InstanceFacts]:
@@ -106,9 +106,9 @@ def _refusal(received: Received, sha256: bytes, rejected: Rejected) -> Refusal:
     )
 
 
-def _fault_of_pixels(dataset: Dataset) -> str:
+def _fault_of_pixels(dataset: Dataset, sop_class_uid: str) -> str:
     """Why the pixels cannot be an input; empty when they can, or when there are none to be expected."""
-    sop_class = UID(str(dataset.SOPClassUID)).name
+    sop_class = UID(sop_class_uid).name
     if not ("Rows" in dataset or any(keyword in dataset for keyword in PIXEL_KEYWORDS) or "Image Storage" in sop_class):
         return ""
     try:
