@@ -1,65 +1,189 @@
-"""How many orders a second the MLLP listener acknowledges, each after its durable append.
+"""How many orders a second the MLLP listener acknowledges after its sync, beside others in the same run.
 
-Usage: bench_mllp.py [CONNECTIONS] [SECONDS]. Every connection waits for its answer before it sends the next.
+Usage: bench_mllp.py [ROUNDS] [SECONDS]. `hilum serve ingest` runs as it always does: parsing, tracing (to a collector
+that forgets), digestion in the same process. Beside it run an asyncio server that only answers, HAPI's HL7Service and
+python-hl7's server, the last two with a sync a message. The load comes from a process of its own (`mllp_load`), takes
+the servers in turn, and waits in between until what Hilum kept is digested. Figures are medians over the rounds;
+processor time is the server's alone, from /proc.
 """
 
-import asyncio
+import json
 import os
-import platform
+import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hilum.embedded import Options, running
-from hilum.hl7 import mllp
-from hilum.simulator.messages import orm_o01
-from hilum.simulator.orders import example_order
+from served import machine
 
-_AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-_MARK = "CONTROLID"
-_ORDER = orm_o01(example_order(1, _AT), _MARK, _AT)
+# isort: split
+# What follows is found once `served` has made the tests' folder known.
+from hilum.contracts.topics import MESSAGES
+from peers import hapi_v2
+from peers.child import running
 
-
-async def _client(number: int, port: int, until: float, waits: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    sent = 0
-    while time.perf_counter() < until:
-        sent += 1
-        payload = _ORDER.replace(_MARK.encode(), f"B{number:04d}{sent:08d}".encode())
-        began = time.perf_counter()
-        writer.write(mllp.encode(payload))
-        answer = await reader.readuntil(mllp.END)
-        if b"MSA|AA|" not in answer:
-            raise SystemExit(f"not accepted: {answer!r}")
-        waits.append(time.perf_counter() - began)
-    writer.close()
-    await writer.wait_closed()
+_HERE = Path(__file__).parent
+_MANY = 64
+_TICKS = os.sysconf("SC_CLK_TCK")
+_FLOORS = (  # what, of what, floor, aim
+    ("hilum", "echo", 0.18, 0.4),
+    ("hilum", "HAPI", 8.0, None),
+    ("hilum", "python-hl7", 25.0, None),
+    ("hilum, one connection", "write + fdatasync", 0.25, 0.9),
+)
 
 
-async def _measure(connections: int, seconds: float) -> None:
-    with tempfile.TemporaryDirectory() as state:
-        options = Options(state=Path(state), mllp_port=0, dicom_port=0, grpc_port=0, http_port=0, services=("ingest",))
-        async with running(options) as hilum:
-            waits: list[float] = []
-            until = time.perf_counter() + seconds
-            await asyncio.gather(*(_client(n, hilum.mllp_port, until, waits) for n in range(connections)))
-    cuts = statistics.quantiles(waits, n=100)
+@dataclass
+class Server:
+    """Something that listens; ``figures`` are of each round by name."""
+
+    name: str
+    port: int
+    pid: int
+    figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def load(self, connections: int, seconds: float, mark: str) -> dict[str, float]:
+        """What the load generator says of ``seconds`` on this server."""
+        arguments = [sys.executable, str(_HERE / "mllp_load.py"), str(self.port), str(connections), str(seconds), mark]
+        done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+        told: dict[str, float] = json.loads(done.stdout)
+        return told
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.figures[name])
+
+
+class Digestion:
+    """How far the digestion of a running ingest is, by its own database."""
+
+    def __init__(self, state: Path) -> None:
+        self._log = state / "log.db"
+        self._ingest = state / "state" / "ingest.db"
+
+    def wait(self) -> None:
+        """Until all that was kept is digested."""
+        while True:
+            kept = _one(self._log, "SELECT sum(next_offset) FROM heads WHERE topic = ?")
+            if _one(self._ingest, "SELECT sum(next_offset) FROM inbox_positions WHERE topic = ?") == kept:
+                return
+            time.sleep(0.05)
+
+
+def _one(path: Path, query: str) -> int:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        (found,) = connection.execute(query, (MESSAGES.name,)).fetchone()
+    return found or 0
+
+
+@contextmanager
+def _hilum(folder: Path, collector: int) -> Iterator[Server]:
+    ports = [part for name in ("mllp", "grpc", "http") for part in (f"--{name}-port", "0")]
+    traces = ["--otlp-endpoint", f"127.0.0.1:{collector}"]
+    command = [str(Path(sys.executable).parent / "hilum"), "serve", "ingest", "--state", str(folder / "state")]
+    at_once = {"PYTHONUNBUFFERED": "1"}
+    command += [*ports, *traces]
+    with running(command, folder / "hilum.log", environment=at_once, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(b"MLLP"):
+                yield Server("hilum", int(line.rpartition(b":")[2]), process.pid)
+                return
+        raise SystemExit(f"hilum did not start:\n{(folder / 'hilum.log').read_text()}")
+
+
+@contextmanager
+def _peer(folder: Path, name: str, *arguments: str) -> Iterator[Server]:
+    command = [sys.executable, str(_HERE / "mllp_peers.py"), name, *arguments]
+    with running(command, folder / f"{name}.log", stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield Server(name, int(process.stdout.readline()), process.pid)
+
+
+def _sync_rate(folder: Path, seconds: float) -> float:
+    command = [sys.executable, str(_HERE / "mllp_peers.py"), "sync", str(folder / "sync.bin"), str(seconds)]
+    return float(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def _measure(server: Server, seconds: float, mark: str, digestion: Digestion | None) -> None:
+    began, cpu = time.monotonic(), server.cpu_seconds()
+    told = server.load(_MANY, seconds, mark)
+    messages = told["messages"]
+    told["cpu_us"] = (server.cpu_seconds() - cpu) / messages * 1e6
+    if digestion is not None:
+        digestion.wait()
+        told["digested"] = messages / (time.monotonic() - began)
+        told["whole_cpu_us"] = (server.cpu_seconds() - cpu) / messages * 1e6
+    for name, value in told.items():
+        server.figures[name].append(value)
+
+
+def _compare(rounds: int, seconds: float) -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-mllp-") as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        collector = stack.enter_context(_peer(folder, "collector"))
+        hilum = stack.enter_context(_hilum(folder, collector.port))
+        digestion = Digestion(folder / "state")
+        hapi = stack.enter_context(hapi_v2.serving(folder / "hapi.bin", folder / "hapi.log"))
+        others = [
+            stack.enter_context(_peer(folder, "echo")),
+            Server("HAPI", hapi.port, hapi.pid),
+            stack.enter_context(_peer(folder, "python-hl7", str(folder / "python-hl7.bin"))),
+        ]
+        one = Server("hilum, one connection", hilum.port, hilum.pid)
+        sync = Server("write + fdatasync", 0, 0)
+        for server in [hilum, *others]:
+            server.load(_MANY, 2.0, "W")  # just-in-time compilers and caches
+        digestion.wait()
+        for number in range(rounds):
+            _measure(hilum, seconds, f"M{number}-", digestion)
+            for server in others:
+                _measure(server, seconds, f"M{number}-", None)
+            for name, value in one.load(1, seconds, f"S{number}-").items():
+                one.figures[name].append(value)
+            digestion.wait()
+            sync.figures["rate"].append(_sync_rate(folder, seconds))
+        _print(hilum, others, one, sync)
+
+
+def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> None:
+    print(f"{_MANY} connections, each sending its next order after its acknowledgement")
+    for server in [hilum, *others]:
+        print(
+            f"  {server.name:<22}{server.median('rate'):>9,.0f} /s   median {server.median('median_ms'):7.2f} ms   "
+            f"p99 {server.median('p99_ms'):8.2f} ms   {server.median('cpu_us'):6.0f} us of processor a message"
+        )
     print(
-        f"{connections:3d} connections, {seconds:.0f} s: {len(waits) / seconds:,.0f} acknowledged a second; "
-        f"median {cuts[49] * 1e3:.1f} ms, 99th percentile {cuts[98] * 1e3:.1f} ms, longest {max(waits) * 1e3:.1f} ms"
+        f"  hilum with its digestion {hilum.median('digested'):6,.0f} /s, "
+        f"{hilum.median('whole_cpu_us'):,.0f} us of processor a message"
     )
+    print("one connection")
+    print(f"  {'hilum':<22}{one.median('rate'):>9,.0f} /s   median {one.median('median_ms'):7.2f} ms")
+    print(f"  {sync.name:<22}{sync.median('rate'):>9,.0f} /s")
+    rates = {server.name: server for server in [hilum, *others, one, sync]}
+    print("ratios, medians over the rounds")
+    for what, of, floor, aim in _FLOORS:
+        pairs = zip(rates[what].figures["rate"], rates[of].figures["rate"], strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        verdict = "below the floor" if ratio < floor else "floor met" if aim is None or ratio < aim else "aim met"
+        print(f"  {what} / {of}: {ratio:.2f}  (floor {floor:g}{f', aim {aim:g}' if aim else ''}: {verdict})")
 
 
 def main() -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; sender in the same process"
-    )
     told = [float(argument) for argument in sys.argv[1:]]
-    for connections in [int(told[0])] if told else [1, 8, 64]:
-        asyncio.run(_measure(connections, told[1] if len(told) > 1 else 5.0))
+    print(machine())
+    _compare(int(told[0]) if told else 5, told[1] if len(told) > 1 else 3.0)
+    print(f"afterwards: {machine()}")
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from hilum.hosting import Platform
 from hilum.ingest.adapters.grpc_server import intake_server
 from hilum.ingest.adapters.mllp_connection import MllpLimits
 from hilum.ingest.adapters.mllp_listener import MllpListener
+from hilum.ingest.adapters.precedence import Precedence
 from hilum.ingest.adapters.state import EventLogRaw, OutboxOutlet, SqlSightings, forget_sightings, kept_message
 from hilum.ingest.adapters.tables import METADATA
 from hilum.ingest.app import Digestion, Intake
 from hilum.ingest.domain.feeds import FeedProfile, Feeds
 from hilum.ingest.settings import Settings
 from hilum.site import Site
-from hilum.store.relay import relay
 from hilum.store.patience import PatientStore
 from hilum.store.relay import relay
 from hilum.store.sql import SqlTransaction
@@ -40,7 +40,8 @@ class IngestService:
         self._platform = platform
         self._digestion = Digestion(feeds)
         site = platform.site
-        raw_log = EventLogRaw(site.site, site.revision, platform.log, platform.objects)
+        self._precedence = Precedence(platform.clock)
+        raw_log = EventLogRaw(site.site, site.revision, platform.log, platform.objects, self._precedence)
         self._intake = Intake(feeds, raw_log, platform.clock, platform.ids, site.processing_id)
         limits = MllpLimits(
             message_bytes=settings.message_bytes,
@@ -88,6 +89,7 @@ class IngestService:
         return server
 
     def _digest(self, transaction: SqlTransaction, record: Record) -> None:
+        self._precedence.give_way(record.event.time)
         with telemetry.span("ingest digests", SpanKind.CONSUMER, headers=record.event.headers):
             message = kept_message(record, self._platform.objects)
             self._digestion.digest(message, SqlSightings(transaction), OutboxOutlet(transaction))

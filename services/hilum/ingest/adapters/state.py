@@ -4,12 +4,15 @@ import asyncio
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
+from hilum.clock import microseconds
 from hilum.contracts import topics
 from hilum.contracts.messages.v1.messages_pb2 import RawMessage
 from hilum.eventlog.port import Event, EventLog, Record, event_of
 from hilum.ids import event_id
 from hilum.ingest.adapters.contracts import fact_message
+from hilum.ingest.adapters.precedence import Precedence
 from hilum.ingest.adapters.tables import SIGHTINGS
 from hilum.ingest.domain.facts import Fact, OrderFact, ReportFact
 from hilum.ingest.ports import KeptMessage, Sighting
@@ -23,7 +26,8 @@ _INLINE = 256 * 1024  # larger messages are kept as objects
 class EventLogRaw:
     """`RawLog`: large bytes to the object store first, then the event."""
 
-    def __init__(self, site: str, revision: str, log: EventLog, objects: Objects) -> None:
+    def __init__(self, site: str, revision: str, log: EventLog, objects: Objects, precedence: Precedence) -> None:
+        self._precedence = precedence
         self._site = site
         self._revision = revision
         self._log = log
@@ -50,7 +54,8 @@ class EventLogRaw:
         topic = topics.MESSAGES
         headers = headers_of_current_context()
         event = Event(topic.name, message.feed, topic.type, value, message.event_id, message.received_at, headers)
-        await self._log.append([event])
+        with self._precedence.answering():
+            await self._log.append([event])
 
 
 def kept_message(record: Record, objects: Objects) -> KeptMessage:
@@ -71,6 +76,18 @@ def kept_message(record: Record, objects: Objects) -> KeptMessage:
     )
 
 
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_NOTE = (
+    sqlite.insert(SIGHTINGS)
+    .values({name: sa.bindparam(name) for name in ("feed", "message_control_id", "sha256", "seen_us")})
+    .on_conflict_do_nothing()
+)
+_CONTENTS = sa.select(sa.func.count()).where(
+    SIGHTINGS.c.feed == sa.bindparam("feed"),
+    SIGHTINGS.c.message_control_id == sa.bindparam("message_control_id"),
+)
+
+
 class SqlSightings:
     """`Sightings` in a table."""
 
@@ -78,20 +95,16 @@ class SqlSightings:
         self._connection = transaction.connection
 
     def note(self, feed: str, message_control_id: str, sha256: bytes, at: datetime) -> Sighting:
-        same_id = (SIGHTINGS.c.feed == feed, SIGHTINGS.c.message_control_id == message_control_id)
-        same = sa.select(sa.func.count()).where(*same_id, SIGHTINGS.c.sha256 == sha256)
-        if self._connection.execute(same).scalar_one():
+        seen = {"feed": feed, "message_control_id": message_control_id}
+        if not self._connection.execute(_NOTE, {**seen, "sha256": sha256, "seen_us": microseconds(at)}).rowcount:
             return Sighting.SAME
-        reused = self._connection.execute(sa.select(sa.exists().where(*same_id))).scalar_one()
-        seen_us = int(at.timestamp() * 1_000_000)
-        row = {"feed": feed, "message_control_id": message_control_id, "sha256": sha256, "seen_us": seen_us}
-        self._connection.execute(SIGHTINGS.insert().values(row))
-        return Sighting.REUSED if reused else Sighting.FIRST
+        contents = self._connection.execute(_CONTENTS, seen).scalar_one()
+        return Sighting.REUSED if contents > 1 else Sighting.FIRST
 
 
 def forget_sightings(transaction: SqlTransaction, before: datetime) -> int:
     """Remove what was seen before that time; returns how many."""
-    old = SIGHTINGS.c.seen_us < int(before.timestamp() * 1_000_000)
+    old = SIGHTINGS.c.seen_us < microseconds(before)
     return transaction.connection.execute(SIGHTINGS.delete().where(old)).rowcount
 
 

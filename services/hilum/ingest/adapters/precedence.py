@@ -1,0 +1,46 @@
+"""Acknowledgement goes before digestion: a sender waits for the one, nobody for the other.
+
+Both run in one interpreter. Each time the event loop lets go of its lock, and it does so several times a message, a
+thread that computes may hold it for milliseconds. So while messages are coming in, digestion pauses before each of its
+own; never for long, so that it goes on under any load, and not at all for what has waited too long already.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from hilum.clock import Clock
+
+_QUIET_SECONDS = 0.002  # a sender that waits for its acknowledgement sends the next message sooner
+_PAUSES = 10  # of that length before one message, at most
+_PATIENCE = timedelta(seconds=30)  # what was received longer ago is digested without a pause
+
+
+class Precedence:
+    """`answering` marks messages in hand, on the event loop; `give_way` pauses digestion, in its own thread."""
+
+    def __init__(self, clock: Clock, pause: Callable[[float], None] = time.sleep) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._in_hand = 0
+        self._last = -math.inf
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            self._last = self._clock.monotonic()
+
+    def give_way(self, received_at: datetime) -> None:
+        """Return once it is quiet, or after a short while, or at once for what is late."""
+        if self._clock.now() - received_at >= _PATIENCE:
+            return
+        for _ in range(_PAUSES):
+            if not self._in_hand and self._clock.monotonic() - self._last >= _QUIET_SECONDS:
+                return
+            self._pause(_QUIET_SECONDS)

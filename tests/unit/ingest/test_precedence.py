@@ -1,0 +1,71 @@
+"""Digestion gives way to acknowledgement, for a while and not for ever."""
+
+from datetime import UTC, datetime, timedelta
+
+from hilum.ingest.adapters.precedence import Precedence
+
+NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+class Clock:
+    """Stands still, but for the pauses that are counted."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self.pauses = 0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.passed)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("digestion waits in its own thread")
+
+    def pause(self, seconds: float) -> None:
+        self.passed += seconds
+        self.pauses += 1
+
+
+def test_in_quiet_there_is_no_pause() -> None:
+    clock = Clock()
+    Precedence(clock, clock.pause).give_way(NOW)
+    assert clock.pauses == 0
+
+
+def test_it_pauses_until_the_last_answer_is_a_moment_ago() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    with precedence.answering():
+        pass
+    precedence.give_way(NOW)
+    assert clock.pauses == 1
+
+
+def test_it_goes_on_after_a_while_however_many_messages_are_in_hand() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    with precedence.answering(), precedence.answering():
+        precedence.give_way(NOW)
+        assert 0.01 < clock.passed < 0.05
+
+
+def test_a_message_that_has_waited_long_is_digested_at_once() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    with precedence.answering():
+        precedence.give_way(NOW - timedelta(minutes=1))
+    assert clock.pauses == 0
+
+
+def test_a_message_that_could_not_be_kept_is_in_hand_no_more() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    try:
+        with precedence.answering():
+            raise OSError
+    except OSError:
+        clock.passed += 1
+    precedence.give_way(clock.now())
+    assert clock.pauses == 0
