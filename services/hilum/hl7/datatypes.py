@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "PL": ((".point_of_care", 0, 0), (".room", 1, 1), (".bed", 2, 1), (".facility", 3, 1)),
 }
 
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+\Z")
+_UID = re.compile(r"(?:0|[1-9][0-9]*+)(?:\.(?:0|[1-9][0-9]*+))++\Z")
 
 
 def plausible(data_type: str, value: str) -> bool:

@@ -36,6 +36,8 @@ STANDARD = Delimiters()
 
 def read_delimiters(header: str) -> Delimiters:
     """The delimiters declared by a header segment (``MSH|^~\\&|...``). Raises Rejected ``delimiters_bad``."""
+    if header.startswith("MSH|^~\\&|"):
+        return STANDARD
     separator = header[3:4]
     declared = header[4:].split(separator, 1)[0] if separator else ""
     if separator == "|" and declared == "^~\\&":

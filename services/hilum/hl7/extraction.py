@@ -1,20 +1,25 @@
 """Reading the logical fields of a message: the rules of the path table, made ready once, applied to every group."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hilum.hl7.datatypes import PARTS, Part, plausible
 from hilum.hl7.escapes import Delimiters, unescape
 from hilum.hl7.fieldpath import FIRST, FieldPath
+from hilum.hl7.layout import REMEMBERED, Extent, Layout
 from hilum.hl7.message import Group, Message
 from hilum.hl7.segment import View
 
 Value = str | list[dict[str, str]]
-_Rows = Mapping[str, Sequence[str]]
-"""The fields of each segment that is read, none if absent; by its name, or as a path selects it (``OBX[3.1=A]``)."""
-_Spot = tuple[str, int, str, Sequence[Part], FieldPath | None, bool]
+_Rows = Sequence[Sequence[str]]
+"""The fields of each segment that is read."""
+_Spot = tuple[int, int, str, Sequence[Part], FieldPath | None, bool]
 """A place made ready: row and field; the key of a text that has no delimiters ("" to look at the parts); the parts,
 their components and subcomponents from 0; the path, where it chooses a repetition; whether a value must be a UID."""
+
+
+_Read = Callable[[_Rows, Delimiters, str], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +58,66 @@ class Selection:
         paths = [path for rule in rules for path in rule.places]
         self._anchors = anchors
         self._prior = prior
-        self._read = _reader(single, wanted).read
+        self._fields = _Fields(single, wanted)
         self._lists = [_ListReader(rule) for rule in rules if isinstance(rule, ListRule)]
-        self._plain = tuple(sorted({path.segment for path in paths if path.is_plain}))
-        self._no_rows: dict[str, Sequence[str]] = {_row(path): () for path in paths}
+        self._plain = {path.segment for path in paths if path.is_plain}
         self._selected = {_row(path): path for rule in single for path in rule.places if not path.is_plain}
+        self._remembered = lru_cache(REMEMBERED)(lambda layout: list(self._placed(layout)))
 
     def read(self, message: Message) -> Iterator[Mapping[str, Value]]:
         """The values of each group. Absent ones have no key; an explicit null is ``""`` (two quotes)."""
-        lines, delimiters, codec = message.lines, message.delimiters, message.codec
+        lines, delimiters, codec, layout = message.lines, message.delimiters, message.codec, message.layout
         separator = delimiters.field
-        for extent in message.layout.groups(self._anchors, self._prior):
-            rows = self._no_rows.copy()
-            for name, number in extent.firsts(self._plain):
-                rows[name] = lines[number].split(separator)
+        for extent, firsts, read in self._remembered(layout) if layout.is_short else self._placed(layout):
+            rows = [lines[number].split(separator) for number in firsts.values()]
             if not self._selected and not self._lists:
-                yield self._read(rows, delimiters, codec)
+                yield read(rows, delimiters, codec)
                 continue
             view = Group(message, extent)
-            found = {row: segments for row, path in self._selected.items() if (segments := path.matching(view))}
-            rows.update((row, segments[0].fields) for row, segments in found.items())
-            values: dict[str, Value] = {**self._read(rows, delimiters, codec)}
+            selected = [path.matching(view) for path in self._selected.values()]
+            values: dict[str, Value] = {}
+            values.update(read([*rows, *(found[0].fields if found else [] for found in selected)], delimiters, codec))
             for each in self._lists:
-                if found_rows := each.read(rows, view):
-                    values[each.name] = found_rows
+                if listed := each.read(dict(zip(firsts, rows, strict=True)), view):
+                    values[each.name] = listed
             yield values
+
+    def _placed(self, layout: Layout) -> Iterator[tuple[Extent, Mapping[str, int], _Read]]:
+        """Each group: the lines that are read, by segment name, and how to read them."""
+        for extent in layout.groups(self._anchors, self._prior):
+            firsts = {name: lines[0] for name in self._plain if (lines := extent.lines_of(name))}
+            yield extent, firsts, self._fields.read_from((*firsts, *self._selected))
+
+
+class _Fields:
+    """The rules of some fields, made ready for rows in any order."""
+
+    def __init__(self, rules: Iterable[FieldRule], wanted: Container[str] | None = None) -> None:
+        self._rules = [
+            (rule, [part for part in _keys(rule) if wanted is None or part[0] in wanted], [*map(_row, rule.places)])
+            for rule in rules
+        ]
+
+    def read_from(self, names: Sequence[str]) -> _Read:
+        """How to read from rows of these ``names``, and to look for nothing that is not there."""
+        at = {name: row for row, name in enumerate(names)}
+        spots, texts = [], []
+        for rule, keys, rows in self._rules:
+            places = [(at[row], path) for row, path in zip(rows, rule.places, strict=True) if row in at]
+            if rule.type == "TX":
+                texts.append((rule.name, [(row, path.field) for row, path in places]))
+            elif places:
+                is_uid = rule.type == "UI"
+                spots.append([_spot(row, path.field, path, keys, is_uid=is_uid) for row, path in places])
+        return _Reader(spots, texts).read
 
 
 class _Reader:
     """Reads fields from segments that are split already."""
 
-    def __init__(self, spots: Sequence[Sequence[_Spot]], texts: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+    def __init__(
+        self, spots: Sequence[Sequence[_Spot]], texts: Sequence[tuple[str, Sequence[tuple[int, int]]]] = ()
+    ) -> None:
         """``spots`` are the places of each rule; ``texts`` those (row and field) of fields that are lines of text."""
         self._spots = spots
         self._texts = texts
@@ -92,6 +126,9 @@ class _Reader:
         """The hot loop: of every rule the parts of the first place that holds something."""
         _, component, repetition, escape, subcomponent, _ = delimiters
         values: dict[str, str] = {}
+        split = None  # the text that these three are of: two rules in a row often read one field
+        repeated = coded = False
+        components: list[str] = []
         for spots in self._spots:
             for row, number, whole, parts, choosing, is_uid in spots:
                 fields = rows[row]
@@ -103,18 +140,21 @@ class _Reader:
                     break
                 if not text:
                     continue
+                if text is not split:
+                    split, repeated = text, repetition in text
+                    coded = escape in text or subcomponent in text
+                    components = (text.split(repetition, 1)[0] if repeated else text).split(component)
                 if choosing is not None:
-                    text = choosing.one(text, delimiters)
-                    if not text:
+                    if repeated or coded:
+                        text = choosing.one(text, delimiters)
+                        if not text:
+                            continue
+                        split, components = None, text.split(component)
+                    elif not choosing.repetition.is_met(components):
                         continue
-                elif repetition in text:
-                    text = text.split(repetition, 1)[0]
-                components = text.split(component)
-                count = len(components)
-                coded = escape in text or subcomponent in text
                 found = False
                 for key, place, inner in parts:
-                    if place >= count:
+                    if place >= len(components):
                         continue
                     value = components[place]
                     if coded:
@@ -126,7 +166,7 @@ class _Reader:
                         found = True
                 if found:
                     break
-        for name, places in self._texts.items():
+        for name, places in self._texts:
             for row, number in places:
                 fields = rows[row]
                 if number < len(fields) and (text := fields[number]):
@@ -141,38 +181,26 @@ class _ListReader:
     def __init__(self, rule: ListRule) -> None:
         self.name = rule.name
         self._segment = rule.segment
-        self._fields = _reader(rule.fields)
+        self._read = _Fields(rule.fields).read_from([rule.segment])
         keys = [(suffix.removeprefix(".") or "value", ahead, inner) for suffix, ahead, inner in PARTS[rule.type]]
-        self._places = [(path, _Reader([[_spot("", 0, path, keys)]], {})) for path in rule.places]
+        self._places = [(path, _Reader([[_spot(0, 0, path, keys, one=True)]]).read) for path in rule.places]
 
-    def read(self, rows: _Rows, view: View) -> list[dict[str, str]]:
+    def read(self, rows: Mapping[str, Sequence[str]], view: View) -> list[dict[str, str]]:
         """Those that hold something; of several places, the first that has any."""
         delimiters, codec = view.delimiters, view.codec
         if self._segment:
-            name, read = self._segment, self._fields.read
-            return [row for each in view.every(name) if (row := read({name: each.fields}, delimiters, codec))]
-        for path, reader in self._places:
+            segments = view.every(self._segment)
+            return [row for each in segments if (row := self._read([each.fields], delimiters, codec))]
+        for path, read in self._places:
             if path.is_plain:
-                fields = rows[path.segment]
+                fields = rows.get(path.segment, ())
                 texts = path.every(fields[path.field], delimiters) if path.field < len(fields) else []
             else:
                 texts = [text for each in path.matching(view) for text in path.every(each.raw(path.field), delimiters)]
-            found = [row for text in texts if (row := reader.read({"": (text,)}, delimiters, codec))]
+            found = [row for text in texts if (row := read([[text]], delimiters, codec))]
             if found:
                 return found
         return []
-
-
-def _reader(rules: Iterable[FieldRule], wanted: Container[str] | None = None) -> _Reader:
-    spots, texts = [], {}
-    for rule in rules:
-        if rule.type == "TX":
-            texts[rule.name] = [(_row(path), path.field) for path in rule.places]
-        else:
-            keys = [part for part in _keys(rule) if wanted is None or part[0] in wanted]
-            is_uid = rule.type == "UI"
-            spots.append([_spot(_row(path), path.field, path, keys, is_uid=is_uid) for path in rule.places])
-    return _Reader(spots, texts)
 
 
 def _keys(rule: FieldRule | ListRule) -> list[Part]:
@@ -180,16 +208,22 @@ def _keys(rule: FieldRule | ListRule) -> list[Part]:
 
 
 def _row(path: FieldPath) -> str:
+    """The name of the segment that a path looks in: its own, or as the path selects it."""
     return path.segment if path.is_plain else f"{path.segment} {path.occurrence}"
 
 
-def _spot(row: str, number: int, path: FieldPath, keys: Sequence[Part], *, is_uid: bool = False) -> _Spot:
-    """``keys`` as in `PARTS`: components after the path's own, subcomponents from 1 or 0 for the path's own."""
+def _spot(
+    row: int, number: int, path: FieldPath, keys: Sequence[Part], *, is_uid: bool = False, one: bool = False
+) -> _Spot:
+    """``keys`` as in `PARTS`: components after the path's own, subcomponents from 1, or 0 for the path's own.
+
+    ``one``: the row holds one repetition, already chosen.
+    """
     parts = tuple(
         (key, (path.component or 1) - 1 + ahead, (subcomponent or path.subcomponent or 1) - 1)
         for key, ahead, subcomponent in keys
     )
-    choosing = path if row and path.repetition is not FIRST else None
+    choosing = None if one or path.repetition is FIRST else path
     whole = "" if choosing or is_uid else next((key for key, place, inner in parts if place == inner == 0), "")
     return row, number, whole, parts, choosing, is_uid
 

@@ -30,6 +30,12 @@ class Selector:
     second: int = 1
     value: str = ""
 
+    def is_met(self, components: Sequence[str]) -> bool:
+        """Whether the one repetition of a field, which has no subcomponents, is the one selected."""
+        if self.first:
+            return self.second == 1 and self.first <= len(components) and components[self.first - 1] == self.value
+        return not self.index
+
 
 FIRST = Selector(0)
 
@@ -125,8 +131,9 @@ class FieldPath:
 
     def one(self, text: str, delimiters: Delimiters) -> str:
         """The one repetition in a field's ``text`` that the path names; "" when there is none."""
+        chosen = self.repetition
         texts = self.every(text, delimiters)
-        index = self.repetition.index or 0
+        index = chosen.index or 0
         return texts[index] if index < len(texts) else ""
 
     def repetition_text(self, view: View) -> str:

@@ -6,10 +6,13 @@ Messages of one sender and event mostly have the same segments, so this is worke
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
+_HEAD = itemgetter(slice(4))
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
-_LONG = 64
-"""Lines of a message above which its layout is not remembered: a long one seldom comes twice, and costs memory."""
+_SHORT = 64
+REMEMBERED = 512
+"""How many layouts are kept in memory."""
 
 LinesByName = Mapping[str, Sequence[int]]
 
@@ -17,7 +20,7 @@ LinesByName = Mapping[str, Sequence[int]]
 class Extent:
     """The lines of a message, or of one of its groups, by number from 0."""
 
-    __slots__ = ("_before", "_firsts", "_levels")
+    __slots__ = ("_before", "_levels")
 
     def __init__(self, levels: Sequence[LinesByName], before: LinesByName) -> None:
         """``levels`` are its own lines, outermost first; ``before`` those of header and patient.
@@ -26,7 +29,6 @@ class Extent:
         """
         self._levels = levels
         self._before = before
-        self._firsts: dict[tuple[str, ...], list[tuple[str, int]]] = {}
 
     @property
     def own(self) -> list[int]:
@@ -38,19 +40,11 @@ class Extent:
         own = [line for level in self._levels for line in level.get(name, ())]
         return own or self._before.get(name, ())
 
-    def firsts(self, names: tuple[str, ...]) -> list[tuple[str, int]]:
-        """The first segment of each of ``names`` that occurs."""
-        found = self._firsts.get(names)
-        if found is None:
-            found = [(name, lines[0]) for name in names if (lines := self.lines_of(name))]
-            self._firsts[names] = found
-        return found
-
 
 class Layout:
     """The segments of a message: one a line, named by its first three characters."""
 
-    __slots__ = ("_groups", "_names", "kept", "malformed", "whole")
+    __slots__ = ("_groups", "_names", "is_short", "kept", "malformed", "whole")
 
     def __init__(self, heads: Sequence[str], separator: str) -> None:
         """``heads`` are the first four characters of every line, also of blank ones."""
@@ -58,6 +52,8 @@ class Layout:
         self.kept = kept if len(kept) < len(heads) else None
         """Which lines are segments, where some are blank; everything else counts segments only."""
         heads = [heads[number] for number in kept]
+        self.is_short = len(heads) <= _SHORT
+        """Whether it is worth keeping what was worked out from it: a long message seldom has the form of another."""
         self._names = [head[:3] for head in heads]
         self.whole = Extent([self._by_name(range(len(heads)))], {})
         self.malformed = [
@@ -123,9 +119,13 @@ class Layout:
         return found
 
 
-def layout_of(heads: tuple[str, ...], separator: str) -> Layout:
-    """The layout of lines that begin with ``heads``; remembered, unless there are many."""
-    return Layout(heads, separator) if len(heads) > _LONG else _remembered(heads, separator)
+def layout_of(lines: Sequence[str], separator: str) -> Layout:
+    """The layout of ``lines``; the same one for the same names, unless they are many."""
+    heads = map(_HEAD, lines)
+    return _remembered("\r".join((separator, *heads))) if len(lines) <= _SHORT else Layout(list(heads), separator)
 
 
-_remembered = lru_cache(maxsize=512)(Layout)
+@lru_cache(REMEMBERED)
+def _remembered(key: str) -> Layout:
+    separator, *heads = key.split("\r")
+    return Layout(heads, separator)

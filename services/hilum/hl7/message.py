@@ -6,7 +6,6 @@ access. Text that nobody asks for is never split. Unknown segments and fields ar
 
 import re
 from collections.abc import Sequence
-from operator import itemgetter
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE, declared_codec, decode, encode
@@ -17,7 +16,7 @@ from hilum.hl7.segment import Segment
 
 MAX_SEGMENTS = 10_000
 """Far above any message of radiology; a frame of a million empty lines must not become a million objects."""
-_HEAD = itemgetter(slice(4))
+_LINE_FEED_BYTE = ord("\n")
 _ANOTHER_SEGMENT = r"\n(?=[A-Z][A-Z0-9]{2}(?:[!-/:-@\[-^`{-~\r\n]|\Z))"  # what may part fields is ASCII
 _LINE_FEED = re.compile(_ANOTHER_SEGMENT)
 _HEADER_LINE_FEED = re.compile(_ANOTHER_SEGMENT.encode("ascii"))
@@ -40,7 +39,7 @@ class Message:
             del lines[-1]
         elif len(lines) > MAX_SEGMENTS:
             raise Rejected("segments_too_many", f"the message has more than {MAX_SEGMENTS} segments")
-        self.layout = layout = layout_of(tuple(map(_HEAD, lines)), delimiters.field)
+        self.layout = layout = layout_of(lines, delimiters.field)
         self.lines = lines if layout.kept is None else [lines[number] for number in layout.kept]
         """The text of each segment; blank lines are none."""
         self._segments: list[Segment] | None = None
@@ -157,7 +156,7 @@ def header_line(raw: bytes) -> bytes:
     if end < 0:
         return raw.partition(b"\n")[0]
     line = raw[:end]
-    if b"\n" not in line:
+    if _LINE_FEED_BYTE not in line:
         return line
     found = _HEADER_LINE_FEED.search(raw, 0, end + 1)
     return (line if found is None else line[: found.start()]).rstrip(b"\n")
