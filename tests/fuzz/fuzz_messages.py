@@ -23,6 +23,7 @@ _PROFILES = (
     FeedProfile("OLD", "", "BIG-5"),
 )
 FEEDS = Feeds(_SITE.site, _SITE.zone, _PROFILES, identifier_authority="HOSPITAL")
+_HEADER_BYTES = 4096
 
 
 def check(data: bytes) -> None:
@@ -78,8 +79,10 @@ def check_answer_as_read(data: bytes) -> None:
 def control_id(data: bytes, verdict: Verdict) -> str | None:
     """What the answer must echo: MSH-10 as text, what cannot be printed as spaces; "" where no header can be read.
 
-    None where there is no saying: bytes beyond ASCII in the header of what is no message.
+    None where there is no saying: bytes beyond ASCII in the header of what is no message, or too long a header.
     """
+    if len(header_line(data)) > _HEADER_BYTES:
+        return None
     if verdict.message is not None:
         text = verdict.message.segments[0].raw(10)
     else:

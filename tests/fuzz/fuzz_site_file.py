@@ -28,6 +28,7 @@ def check(data: bytes) -> None:
     except Rejected as error:
         assert error.code == "site_file"
         check_faults(error.text, len(data))
+        assert all(line.strip() and line.isprintable() for line in error.text.splitlines())
         return
     assert site.revision == load_site(_FILE).revision
     assert str(site.zone)
@@ -39,10 +40,8 @@ def check(data: bytes) -> None:
 
 
 def check_faults(text: str, size: int) -> None:
-    """One a line, each saying something, and no more of them than the file can hold."""
-    lines = text.splitlines()
-    assert lines
-    assert all(line.strip() for line in lines)
+    """There are some, and no more of them than the file can hold."""
+    assert text.strip()
     assert len(text) <= 4096 + _FAULTS_BYTES * size
     assert "Traceback" not in text
     text.encode("utf-8")

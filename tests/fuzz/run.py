@@ -1,6 +1,7 @@
 """Every target for a fixed time, each in a process of its own: ``python -m fuzz.run --seconds 60 [TARGET ...]``.
 
-What breaks a promise is written to ``tests/fuzz/crashes/TARGET``; what reaches new code stays in ``tests/fuzz/corpus``
+What breaks a promise is written to ``tests/fuzz/crashes/TARGET``, which git ignores until it has a name: it may have
+begun from published data, and is to be written again without it. What reaches new code stays in ``tests/fuzz/corpus``
 only with ``--keep``, and then no published data is begun from.
 """
 

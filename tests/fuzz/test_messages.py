@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from fuzz.drawing import drawn
 from fuzz.fuzz_messages import FEEDS, check
 from fuzz.limits import processor_seconds
+from hilum.hl7.header import read_header
 from hilum.hl7.message import parse
 from hilum.hosting import RandomIds, SystemClock
 from hilum.ingest.app import Intake
@@ -97,3 +98,9 @@ async def test_an_answer_echoes_what_was_sent_in_the_character_set_of_the_feed()
     intake = Intake(FEEDS, _Kept(), SystemClock(), RandomIds())
     receipt = await intake.receive((HEADER % b"ADT^A01").replace(b"8859/1", b"").replace(b"C1", b"C\xe91"), "test")
     assert b"MSA|AE|C\xe91" in receipt.acknowledgement
+
+
+def test_the_control_id_of_a_long_header_is_read_whatever_stands_beyond() -> None:
+    """Found by the target: without CR in its first 4096 bytes, a header ended at its first line feed."""
+    header = read_header(b"MSH|^~\\&|RIS|H\nH|||2026||ADT^A01|C1|P|2.5.1|" + b"x" * 5000 + b"\r")
+    assert header.message_control_id == "C1"
