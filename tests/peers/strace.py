@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-WATCHED = "fdatasync,fsync,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg"
+WATCHED = "rename,fdatasync,fsync,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg"
 _WRITES = frozenset({"pwrite64", "pwritev", "pwritev2", "write", "writev"})
 _SENDS = frozenset({"sendto", "sendmsg", "write", "writev"})
 _SYNCS = frozenset({"fdatasync", "fsync"})
@@ -113,7 +113,20 @@ def traced(program: str, *arguments: str | Path, trace: Path) -> Iterator[Traced
         pytest.skip("strace is not installed")
     if subprocess.run([strace, "-o", os.devnull, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets nobody trace a process")
-    watching = ["-f", "-y", "-ttt", "-s", str(_BYTES), "-e", f"trace={WATCHED}", "-e", "signal=none", "-o", str(trace)]
+    watching = [
+        "-f",
+        "--seccomp-bpf",
+        "-y",
+        "-ttt",
+        "-s",
+        str(_BYTES),
+        "-e",
+        f"trace={WATCHED}",
+        "-e",
+        "signal=none",
+        "-o",
+        str(trace),
+    ]
     printed = trace.with_suffix(".stderr").open("w+")
     process = subprocess.Popen(
         [strace, *watching, sys.executable, "-c", program, *map(str, arguments)],
