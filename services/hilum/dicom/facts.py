@@ -72,6 +72,7 @@ TAG_KEYWORDS = (
 PATIENT_AGE_YEARS = "PatientAgeYears"
 _TEXT_LIMIT = 1024
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UI"})
+_ONE_TEXT_VRS = frozenset({"LT", "ST"})
 _ESCAPE = b"\x1b"
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
 
@@ -181,7 +182,7 @@ def _guarded(read: Callable[[], T], otherwise: T) -> T:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    tag, textual = _element(keyword)
+    tag, textual, several = _element(keyword)
     if tag not in dataset:
         return ""
     raw = _guarded(lambda: dataset.get_item(tag), None)
@@ -189,16 +190,18 @@ def _text(dataset: Dataset, keyword: str) -> str:
         value = raw.value
         # Most texts are plain ASCII, which needs no parser; an escape changes the character set (PS3.5 6.1.2.5).
         if value.isascii() and _ESCAPE not in value:
-            return _as_text(value.decode("ascii"))
+            text = value.decode("ascii")
+            return _as_text(text.split("\\") if several and "\\" in text else text)
     return _guarded(lambda: _as_text(dataset.get(keyword)), "")
 
 
 @cache
-def _element(keyword: str) -> tuple[BaseTag, bool]:
-    """The tag, and whether its value is text on the wire."""
+def _element(keyword: str) -> tuple[BaseTag, bool, bool]:
+    """The tag, whether its value is text on the wire, and whether the backslash parts values in it (PS3.5 6.4)."""
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword
-    return BaseTag(tag), dictionary_VR(tag) in _TEXT_VRS
+    vr = dictionary_VR(tag)
+    return BaseTag(tag), vr in _TEXT_VRS, vr not in _ONE_TEXT_VRS
 
 
 def _as_text(value: Any) -> str:

@@ -121,6 +121,14 @@ def test_tags_are_text_with_several_values_joined_as_on_the_wire() -> None:
     assert "ViewPosition" not in tags
 
 
+def test_blanks_around_each_of_several_values_are_padding() -> None:
+    """PS3.5 6.2, CS: a rule that asks for DERIVED must find it, whichever way the element was encoded."""
+    dataset = image([[0]])
+    dataset.ImageType = ["DERIVED ", "PRIMARY"]
+    assert read_facts(reread(dataset)).tags["ImageType"] == "DERIVED\\PRIMARY"
+    assert read_facts(dataset).tags["ImageType"] == "DERIVED\\PRIMARY"
+
+
 def test_a_value_that_cannot_be_read_is_absent_and_the_rest_stands() -> None:
     dataset = image([[0]], Modality="DX", PatientID="7")
     dataset.add_new("SliceThickness", "DS", "1")
