@@ -60,8 +60,9 @@ class Selection:
         self._prior = prior
         self._fields = _Fields(single, wanted)
         self._lists = [_ListReader(rule) for rule in rules if isinstance(rule, ListRule)]
-        self._plain = {path.segment for path in paths if path.is_plain}
+        self._plain = sorted({path.segment for path in paths if path.is_plain})
         self._selected = {_row(path): path for rule in single for path in rule.places if not path.is_plain}
+        self._readers: dict[tuple[str, ...], _Read] = {}  # as many as there are sets of segments that a group has
         self._remembered = lru_cache(REMEMBERED)(lambda layout: list(self._placed(layout)))
 
     def read(self, message: Message) -> Iterator[Mapping[str, Value]]:
@@ -86,7 +87,11 @@ class Selection:
         """Each group: the lines that are read, by segment name, and how to read them."""
         for extent in layout.groups(self._anchors, self._prior):
             firsts = {name: lines[0] for name in self._plain if (lines := extent.lines_of(name))}
-            yield extent, firsts, self._fields.read_from((*firsts, *self._selected))
+            names = (*firsts, *self._selected)
+            read = self._readers.get(names)
+            if read is None:
+                self._readers[names] = read = self._fields.read_from(names)
+            yield extent, firsts, read
 
 
 class _Fields:

@@ -10,8 +10,8 @@ from operator import itemgetter
 
 _HEAD = itemgetter(slice(4))
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
-_SHORT = 64
-REMEMBERED = 512
+_SHORT = 128
+REMEMBERED = 128
 """How many layouts are kept in memory."""
 
 LinesByName = Mapping[str, Sequence[int]]
@@ -48,19 +48,17 @@ class Layout:
 
     def __init__(self, heads: Sequence[str], separator: str) -> None:
         """``heads`` are the first four characters of every line, also of blank ones."""
-        kept = [number for number, head in enumerate(heads) if head[:3].strip()]
-        self.kept = kept if len(kept) < len(heads) else None
+        blank = {head for head in dict.fromkeys(heads) if not head[:3].strip()}
+        self.kept = [number for number, head in enumerate(heads) if head not in blank] if blank else None
         """Which lines are segments, where some are blank; everything else counts segments only."""
-        heads = [heads[number] for number in kept]
+        heads = [head for head in heads if head not in blank]
         self.is_short = len(heads) <= _SHORT
         """Whether it is worth keeping what was worked out from it: a long message seldom has the form of another."""
         self._names = [head[:3] for head in heads]
         self.whole = Extent([self._by_name(range(len(heads)))], {})
-        self.malformed = [
-            position
-            for position, head in enumerate(heads, 1)
-            if head[3:] not in ("", separator) or not _SEGMENT_NAME.match(head[:3])
-        ]
+        ends = ("", separator)
+        broken = {head for head in dict.fromkeys(heads) if head[3:] not in ends or not _SEGMENT_NAME.match(head[:3])}
+        self.malformed = [position for position, head in enumerate(heads, 1) if head in broken] if broken else []
         """Positions (1-based) of lines that are no segment: no name of three characters before the separator."""
         self._groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Extent]] = {((), ()): [self.whole]}
 
