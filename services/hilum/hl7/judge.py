@@ -21,6 +21,10 @@ AcknowledgementCode = Literal["AA", "AE", "AR"]
 _REQUIRED = {9: "message type", 10: "message control ID", 11: "processing ID", 12: "version ID"}
 
 
+_REPEATED_BYTES = 8 << 20
+"""Some 150 orders of usual size in one message, or thousands of observations under one patient."""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where an error is (ERL): segment, its occurrence and field, from 1; 0 leaves a part out."""
@@ -122,6 +126,9 @@ def _faults(
 
 def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     ordinal = 0
+    if _repeated_bytes(message, structure) > _REPEATED_BYTES:
+        text = "its groups repeat too much: send them in several messages"
+        yield _error("100", "groups_too_many", text, Location(structure.groups[0]))
     for ordinal, values in enumerate(structure.checked.read(message), 1):
         for path in structure.missing(values):
             if not message.layout.groups(structure.groups, structure.prior)[ordinal - 1].lines_of(path.segment):
@@ -135,6 +142,15 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     if not ordinal:
         anchor = Location(structure.groups[0])
         yield _error("100", "segment_missing", f"a required segment is missing: {anchor.segment}", anchor)
+
+
+def _repeated_bytes(message: Message, structure: Structure) -> int:
+    """What is read, or kept, once for each group: of an order the whole message, else what stands before the groups."""
+    groups, size = message.layout.groups(structure.groups, structure.prior), len(message.text)
+    if structure.kind != "order" and len(groups) * size > _REPEATED_BYTES:
+        own = {line for group in groups for line in group.own}
+        size -= sum(len(message.lines[line]) for line in own)
+    return size * len(groups) if len(groups) > 1 else 0
 
 
 def _unreadable(raw: bytes, error: Rejected) -> Outcome:
