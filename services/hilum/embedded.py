@@ -152,12 +152,12 @@ def _locked(options: Options) -> Iterator[frozenset[str]]:
     """
     folder = options.state / "state"
     in_use: list[str] = []
-    locks: dict[str, IO[str]] = {}
+    locks: dict[str, IO[bytes]] = {}
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in options.services:
-                lock = held.enter_context((folder / f"{name}.running").open("a+"))
+                lock = held.enter_context((folder / f"{name}.running").open("ab", buffering=0))
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     locks[name] = lock
@@ -166,8 +166,8 @@ def _locked(options: Options) -> Iterator[frozenset[str]]:
             if in_use:
                 raise Rejected("state_in_use", f"another process runs {', '.join(in_use)} on {options.state}")
             interrupted = frozenset(name for name, lock in locks.items() if lock.tell())
-            for held_lock in locks.values():
-                _mark(held_lock)
+            for name in locks.keys() - interrupted:
+                _mark(locks[name])
         except OSError as error:
             kind = Unavailable if trouble_of(error) == "state_full" else Rejected
             code = "state_full" if kind is Unavailable else "state_folder"
@@ -182,15 +182,13 @@ def _locked(options: Options) -> Iterator[frozenset[str]]:
         _unmark(locks.values())
 
 
-def _mark(lock: IO[str]) -> None:
+def _mark(lock: IO[bytes]) -> None:
     """What is left of it at the next start says that this run did not end in order."""
-    lock.truncate(0)
-    lock.write("running\n")
-    lock.flush()
+    lock.write(b"running\n")
     os.fdatasync(lock.fileno())
 
 
-def _unmark(locks: Iterable[IO[str]]) -> None:
+def _unmark(locks: Iterable[IO[bytes]]) -> None:
     for lock in locks:
         with suppress(OSError):
             lock.truncate(0)

@@ -17,9 +17,9 @@ from peers.hilum_process import HilumProcess
 from peers.load import Load
 from peers.volumes import Volume, memory_volume
 
-FILLINGS = 3
-# Room that is left: none, a little for a commit but not for an image, and what is used up in a moment.
-LEFT_BYTES = (0, 100_000, 3_000_000)
+FILLINGS = 2
+# Room that is left: none, and enough for a message but not for an image.
+LEFT_BYTES = (0, 1_000_000)
 SETTLING_SECONDS = 90.0
 
 

@@ -1,7 +1,8 @@
-"""`hilum serve all` as a process of its own, on ports that stay the same when it is started again."""
+"""`hilum serve` as a process of its own, on ports that stay the same when it is started again."""
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.error import URLError
+from typing import Any
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from peers.ports import take_free_port
@@ -30,6 +32,7 @@ class HilumProcess:
     grpc_port: int = field(default_factory=take_free_port)
     http_port: int = field(default_factory=take_free_port)
     environment: dict[str, str] = field(default_factory=dict)
+    services: tuple[str, ...] = ("all",)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     _process: asyncio.subprocess.Process | None = None
 
@@ -50,7 +53,7 @@ class HilumProcess:
         hilum = Path(sys.executable).parent / "hilum"
         with self.log.open("ab") as printed:
             self._process = await asyncio.create_subprocess_exec(
-                *(hilum, "serve", "all", "--state", self.state, "--config", self.site, *options),
+                *(hilum, "serve", *self.services, "--state", self.state, "--config", self.site, *options),
                 stdout=printed,
                 stderr=printed,
                 env={**os.environ, **self.environment},
@@ -107,11 +110,29 @@ class HilumProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _ready(self) -> bool:
+    def readiness(self) -> tuple[int, dict[str, Any]]:
+        """Status and content of /readyz. Blocks; raises OSError when nobody answers."""
         try:
             with _DIRECT.open(f"http://127.0.0.1:{self.http_port}/readyz", timeout=2.0) as answer:
-                return bool(answer.status == 200)
-        except (URLError, OSError):
+                return answer.status, json.load(answer)
+        except HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    async def until_ready(self, ready: bool, seconds: float = 15.0) -> dict[str, Any]:
+        """What /readyz says once it is so; raises AssertionError when it is not in time."""
+        until = time.monotonic() + seconds
+        while True:
+            status, told = await asyncio.to_thread(self.readiness)
+            if (status == 200) is ready:
+                return told
+            assert time.monotonic() < until, told
+            await asyncio.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            return self.readiness()[0] == 200
+        except OSError:
             return False
 
 

@@ -39,6 +39,11 @@ class Volume:
         """As a kernel does that finds a disk failing: files that are open take no more writes."""
         _mount("-o", "remount,abort", self.folder)
 
+    def mount_again(self) -> None:
+        """What was turned read-only, after a repair: whoever still holds a file in it must have ended."""
+        _unmount(self.folder)
+        _mount("-o", "loop", _image(self.folder), self.folder)
+
     def remount(self, options: str) -> None:
         _mount("-o", f"remount,{options}", self.folder)
 
@@ -61,7 +66,7 @@ def memory_volume(folder: Path, megabytes: int) -> Iterator[Volume]:
 def disk_volume(folder: Path, megabytes: int) -> Iterator[Volume]:
     """An ext4 file system in a file beside ``folder``. Skips where no loop device can be had."""
     folder.mkdir()
-    image = folder.with_name(f"{folder.name}.ext4")
+    image = _image(folder)
     with image.open("wb") as file:
         file.truncate(megabytes << 20)
     make = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin:/usr/bin:/bin")
@@ -78,6 +83,10 @@ def disk_volume(folder: Path, megabytes: int) -> Iterator[Volume]:
         _unmount(folder)
         with suppress(OSError):
             image.unlink()
+
+
+def _image(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.ext4")
 
 
 def _mount(*arguments: str | Path) -> None:

@@ -43,11 +43,17 @@ def check_state(path: Path, *, ended_in_order: bool) -> None:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in CORRUPT:
+        if is_corrupt(error):
             raise corrupt(path, str(error)) from error
         return  # away, not damaged: whoever opens it for its service says so
     if found != "ok":
         raise corrupt(path, found.splitlines()[-1])
+
+
+def is_corrupt(error: BaseException | None) -> bool:
+    """Whether a database driver's error tells of damage; no retry helps then."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in CORRUPT
 
 
 def corrupt(path: Path, what: str) -> Fault:

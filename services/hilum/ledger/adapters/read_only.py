@@ -9,11 +9,16 @@ import sqlalchemy as sa
 
 from hilum.errors import Rejected, Unavailable
 from hilum.ledger.adapters.view import SqlView
+from hilum.store.integrity import corrupt, is_corrupt
 
 
 @contextmanager
 def read_only(state: Path) -> Iterator[SqlView]:
-    """One consistent view. Raises `Rejected` (`state_unknown`) when ``state`` holds no ledger, `Unavailable`."""
+    """One consistent view.
+
+    Raises `Rejected` (`state_unknown`) when ``state`` holds no ledger, `Fault` (`state_corrupt`) when what is asked of
+    it cannot be read for damage, `Unavailable` when it is away.
+    """
     path = state / "state" / "ledger.db"
     engine = sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.pool.StaticPool)
 
@@ -24,7 +29,9 @@ def read_only(state: Path) -> Iterator[SqlView]:
     try:
         with engine.begin() as connection:
             yield SqlView(connection)
-    except sa.exc.OperationalError as error:
+    except sa.exc.DatabaseError as error:
+        if is_corrupt(error.orig):
+            raise corrupt(path, str(error.orig)) from error
         raise Unavailable("ledger_unreadable", "the ledger's tables cannot be read") from error
     finally:
         engine.dispose()
@@ -32,8 +39,14 @@ def read_only(state: Path) -> Iterator[SqlView]:
 
 def heads(state: Path) -> Mapping[tuple[str, int], int]:
     """Topic and partition -> the offset that the next event of the log will take."""
-    with closing(_connect(state / "log.db")) as connection:
-        rows = connection.execute("SELECT topic, partition, next_offset FROM heads").fetchall()
+    path = state / "log.db"
+    with closing(_connect(path)) as connection:
+        try:
+            rows = connection.execute("SELECT topic, partition, next_offset FROM heads").fetchall()
+        except sqlite3.DatabaseError as error:
+            if is_corrupt(error):
+                raise corrupt(path, str(error)) from error
+            raise Unavailable("ledger_unreadable", "the log's tables cannot be read") from error
     return {(topic, partition): offset for topic, partition, offset in rows}
 
 
@@ -44,7 +57,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=30, isolation_level=None)
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if is_corrupt(error):
+            raise corrupt(path, str(error)) from error
         # A write-ahead log needs its index beside it; where that cannot be made and no log is left, nothing changes.
         if path.with_name(f"{path.name}-wal").exists():
             raise Unavailable("ledger_unreadable", f"{path.name} cannot be read: {error}") from error
