@@ -9,6 +9,7 @@ processor time is the server's alone, from /proc.
 
 import json
 import os
+import re
 import sqlite3
 import statistics
 import subprocess
@@ -56,7 +57,7 @@ class Server:
     def load(self, connections: int, seconds: float, mark: str) -> dict[str, float]:
         """What the load generator says of ``seconds`` on this server."""
         arguments = [sys.executable, str(_HERE / "mllp_load.py"), str(self.port), str(connections), str(seconds), mark]
-        done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+        done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
         told: dict[str, float] = json.loads(done.stdout)
         return told
 
@@ -91,15 +92,14 @@ def _hilum(folder: Path, collector: int) -> Iterator[Server]:
     ports = [part for name in ("mllp", "grpc", "http") for part in (f"--{name}-port", "0")]
     traces = ["--otlp-endpoint", f"127.0.0.1:{collector}"]
     command = [str(Path(sys.executable).parent / "hilum"), "serve", "ingest", "--state", str(folder / "state")]
-    at_once = {"PYTHONUNBUFFERED": "1"}
-    command += [*ports, *traces]
-    with running(command, folder / "hilum.log", environment=at_once, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(b"MLLP"):
-                yield Server("hilum", int(line.rpartition(b":")[2]), process.pid)
-                return
-        raise SystemExit(f"hilum did not start:\n{(folder / 'hilum.log').read_text()}")
+    log = folder / "hilum.log"
+    with running([*command, *ports, *traces], log) as process:
+        deadline = time.monotonic() + 60.0
+        while not (told := re.search(r"^MLLP .*:(\d+)\n(.*\n)*ready$", log.read_text(), re.MULTILINE)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"hilum did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield Server("hilum", int(told[1]), process.pid)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _sync_rate(folder: Path, seconds: float) -> float:
 def _measure(server: Server, seconds: float, mark: str, digestion: Digestion | None) -> None:
     began, cpu = time.monotonic(), server.cpu_seconds()
     told = server.load(_MANY, seconds, mark)
-    messages = told["messages"]
+    messages = max(1.0, told["messages"])
     told["cpu_us"] = (server.cpu_seconds() - cpu) / messages * 1e6
     if digestion is not None:
         digestion.wait()
@@ -143,7 +143,7 @@ def _compare(rounds: int, seconds: float) -> None:
         one = Server("hilum, one connection", hilum.port, hilum.pid)
         sync = Server("write + fdatasync", 0, 0)
         for server in [hilum, *others]:
-            server.load(_MANY, 2.0, "W")  # just-in-time compilers and caches
+            server.load(_MANY, 5.0, "W")  # caches, and HAPI's just-in-time compiler
         digestion.wait()
         for number in range(rounds):
             _measure(hilum, seconds, f"M{number}-", digestion)
@@ -174,7 +174,7 @@ def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> No
     print("ratios, medians over the rounds")
     for what, of, floor, aim in _FLOORS:
         pairs = zip(rates[what].figures["rate"], rates[of].figures["rate"], strict=True)
-        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        ratio = statistics.median(ours / max(theirs, 0.1) for ours, theirs in pairs)
         verdict = "below the floor" if ratio < floor else "floor met" if aim is None or ratio < aim else "aim met"
         print(f"  {what} / {of}: {ratio:.2f}  (floor {floor:g}{f', aim {aim:g}' if aim else ''}: {verdict})")
 

@@ -30,6 +30,7 @@ _SELECT = (
     "WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?"
 )
 _OFFSET = struct.Struct("<q")
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Row(NamedTuple):
@@ -61,7 +62,7 @@ def row_of(event: Event, partitions: int) -> Row:
     """Raises ValueError or TypeError for what cannot be stored, in the caller's thread and not in the writer's."""
     place = TopicPartition(event.topic, partition_of(event.key, partitions))
     time_us = microseconds(event.time)
-    headers = json.dumps(dict(event.headers), separators=(",", ":")) if event.headers else "{}"
+    headers = _json(dict(event.headers)) if event.headers else "{}"
     checksum = _checksum(place, event.key, event.type, event.event_id, time_us, headers, event.value)
     return Row(place, event.key, event.type, event.event_id, time_us, headers, event.value, checksum)
 
