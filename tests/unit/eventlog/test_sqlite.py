@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hilum.errors import Fault, Unavailable
-from hilum.eventlog.port import Event, TopicPartition
+from hilum.eventlog.port import Event, Record, TopicPartition, partition_of
 from hilum.eventlog.sqlite import SqliteEventLog
 from hilum.eventlog.writer import Writer
 
@@ -119,3 +119,27 @@ def test_a_place_that_cannot_be_written_says_unavailable(tmp_path: Path) -> None
 async def test_the_log_is_synced_at_each_commit(log: SqliteEventLog) -> None:
     assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert log._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+async def test_a_busy_partition_leaves_the_others_their_share_of_each_fetch(log: SqliteEventLog) -> None:
+    keys = ["busy", "rushed", "quiet"]
+    places = {key: partition_of(key, 4) for key in keys}
+    assert len(set(places.values())) == 3
+    many = [Event("orders", key, "type", b"", f"{key}-{n}", AT) for key in keys[:2] for n in range(200)]
+    await log.append([*many, Event("orders", "quiet", "type", b"", "quiet-0", AT)])
+
+    async def start(_place: TopicPartition) -> int:
+        return 0
+
+    reader = await log.reader("group", ["orders"], start)
+    fetched = await reader.fetch(12, 1.0)
+    assert len(fetched) == 12
+    assert {record.event.key for record in fetched} == set(keys)
+    rest: list[Record] = []
+    while some := await reader.fetch(64, 0.0):
+        rest += some
+    for key in keys:
+        told = [record.offset for record in (*fetched, *rest) if record.event.key == key]
+        assert told == list(range(len(told)))
+    assert len(fetched) + len(rest) == 401
+    await reader.close()

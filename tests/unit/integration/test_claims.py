@@ -270,3 +270,20 @@ def test_a_document_that_the_peer_may_have_seen_stays_as_it_is(desk: Desk, outco
     now = later(seconds=5)
     (again,) = desk.claimed(RIS, now, fresh_at=now)
     assert again.record.object_key == "deliveries/x"
+
+
+def test_what_goes_with_a_priority_is_looked_at_when_the_priority_has_mostly_landed(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    assert desk.claimed(EHR) == []
+    (priority,) = desk.claimed(RIS)
+    desk.settled(priority, Landed(()))
+    assert desk.claimed(EHR, later(seconds=0.2)) == []
+    assert len(desk.claimed(EHR, later(seconds=0.25))) == 1
+
+
+def test_without_a_priority_nothing_waits_for_one(desk: Desk) -> None:
+    desk.case(report_status="F")
+    desk.result(result_message())
+    assert desk.claimed(RIS) == []
+    assert len(desk.claimed(EHR)) == 1

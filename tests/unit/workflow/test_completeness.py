@@ -125,3 +125,27 @@ def test_a_settle_time_of_nothing_completes_at_once(store: SqlStore) -> None:
         here.hear(ordered("CM"), image("1", accession="A1"))
         here.wait(seconds=0.2)
         assert here.disposition() == "tasked"
+
+
+def test_the_last_announced_image_is_not_gathered_but_decided_at_once(store: SqlStore) -> None:
+    site = Site.model_validate({"site": "site", "completeness": {"settle_seconds": 0}})
+    with hospital(store, site) as here:
+        here.hear(ordered(), image("1", accession="A1", expected=2))
+        here.wait(seconds=1)
+        here.hear(image("2", accession="A1", expected=2, second=1))
+        here.decide()
+        assert here.disposition() == "tasked"
+
+
+def test_the_larger_a_study_is_the_longer_its_images_are_gathered(here: Hospital) -> None:
+    """Each look reads them all: 2,000 images that come over a minute cost some thirty looks and not four hundred."""
+    here.hear(ordered())
+    here.decide()
+    for number in range(2000):
+        here.hear(image(f"1.{number}", accession="A1", expected=2001, second=number * 0.03))
+        here.wait(seconds=0.03)
+    looks = len(here.states)
+    assert 20 < looks < 60
+    here.hear(image("1.last", accession="A1", expected=2001, second=60))
+    here.wait(seconds=2)
+    assert here.disposition() == "tasked"

@@ -1,6 +1,8 @@
 """From the contracts to facts, and back from decisions to the contracts."""
 
 from datetime import UTC, datetime
+from datetime import date as calendar
+from datetime import time as clock
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -302,12 +304,12 @@ def _study_time(date: str, time: str, site: Site) -> datetime | None:
     if not (len(date) == 8 and date.isascii() and date.isdigit() and "1900" <= date[:4] < "2200"):
         return None
     try:
-        day = datetime.strptime(date, "%Y%m%d")  # noqa: DTZ007 - the zone follows
+        day = calendar.fromisoformat(date)
     except ValueError:
         return None
     digits = time.partition(".")[0].ljust(6, "0")
     try:
-        clock = datetime.strptime(digits, "%H%M%S").time()  # noqa: DTZ007
+        at = clock.fromisoformat(digits) if len(digits) == 6 and digits.isascii() and digits.isdigit() else clock.min
     except ValueError:
-        clock = day.time()
-    return datetime.combine(day.date(), clock, site.zone).astimezone(UTC)
+        at = clock.min
+    return datetime.combine(day, at, site.zone).astimezone(UTC)
