@@ -5,7 +5,7 @@ from google.protobuf.message import DecodeError
 from hilum.contracts.policies.v1 import policies_pb2
 from hilum.errors import Rejected
 from hilum.oversight.adapters import policy_log
-from hilum.oversight.domain import Package, State, Wish, by_a_person, drafts, models
+from hilum.oversight.domain import Package, Policy, State, Wish, by_a_person, drafts, models
 
 _INSTALLED = [Package("chest", "1.0.0", "a"), Package("chest", "1.1.0", "b"), Package("head", "2.0.0", "c")]
 
@@ -17,14 +17,15 @@ def check(data: bytes) -> None:
     except DecodeError:
         return
     try:
-        policy = policy_log._policy(message)
+        message.at.ToDatetime()
     except ValueError:
         return
+    policy = policy_log._policy(message)
     check_decisions({policy.algorithm: policy})
     check_decisions({"chest": policy})
 
 
-def check_decisions(current: dict[str, policy_log.Policy]) -> None:
+def check_decisions(current: dict[str, Policy]) -> None:
     registered = {("chest", "1.0.0"): "a", ("head", "2.0.0"): "changed since"}
     wanted = {"chest": Wish("1.0.0", State.LIVE), "head": Wish("2.0.0", State.SILENT)}
     written = drafts(_INSTALLED, registered, wanted, {}, current)

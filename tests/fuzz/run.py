@@ -7,6 +7,7 @@ only with ``--keep``, and then no published data is begun from.
 
 import argparse
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -110,6 +111,9 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=1, help="0: another one each time")
     arguments.add_argument("--keep", action="store_true", help="merge what reaches new code into the corpus")
     chosen = arguments.parse_args()
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        print("the search needs Atheris, which is there for Linux on x86-64 alone; the structured tests run anywhere")
+        return 0
     broken = []
     print(
         f"{'target':12} {'executions':>11} {'a second':>9} {'edges':>6} {'features':>9} {'corpus':>7} {'MiB':>5}",

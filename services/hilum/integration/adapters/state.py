@@ -186,7 +186,7 @@ class SqlState:
             return PolicySeen(silent=False, awaited=True)
         newest = [row.state for row in rows if row.version == message.algorithm_version][-1:]
         pinned = [row.state for row in rows if row.revision == message.policy_revision]
-        return PolicySeen(silent=any(state in ("silent", "off") for state in newest + pinned), awaited=False)
+        return PolicySeen(silent=any(state != "live" for state in newest + pinned), awaited=False)
 
 
 def _values(record: DeliveryRecord) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hilum.oversight.domain import Draft, Policy, State
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 256
+_STATES = {state.value: state for state in State}
 
 
 class SignedPolicies:
@@ -72,7 +73,8 @@ async def read_all(log: EventLog) -> Mapping[str, policies_pb2.Policy]:
             for record in records:
                 try:
                     policy = policies_pb2.Policy.FromString(record.event.value)
-                except DecodeError:
+                    policy.at.ToDatetime(UTC)
+                except (DecodeError, ValueError):
                     _LOG.error("an event of %s is no policy", topics.POLICIES.name)
                     continue
                 held = newest.get(policy.algorithm)
@@ -93,11 +95,12 @@ async def only_writer(path: Path) -> AsyncIterator[None]:
 
 
 def _policy(message: policies_pb2.Policy) -> Policy:
+    """A state that this version does not know is off: what nobody here understands must not act."""
     return Policy(
         algorithm=message.algorithm,
         version=message.algorithm_version,
         digest=message.package_digest,
-        state=State(message.state),
+        state=_STATES.get(message.state, State.OFF),
         revision=message.revision,
         reason=message.reason,
         at=message.at.ToDatetime(UTC),

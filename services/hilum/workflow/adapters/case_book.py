@@ -56,6 +56,7 @@ _DECIDED: dict[str, sa.BindParameter[object]] = {
 }
 _UNCHANGED = CASES.update().where(_THIS).values(**_DECIDED)
 _CHANGED = CASES.update().where(_THIS).values(**_DECIDED, document=sa.bindparam("new_document"))
+_TASKED = ("live", "silent")  # a state that is not known is as good as off
 _IN_FORCE = sa.select(POLICIES.c.document).order_by(POLICIES.c.algorithm)
 
 
@@ -180,7 +181,7 @@ class SqlCaseBook(SqlFacts):
             policy = Policy.FromString(document)
             installed = self._installed.get((policy.algorithm, policy.algorithm_version))
             if installed is not None and installed.package_digest == policy.package_digest:
-                found.append(replace(installed, policy_revision=policy.revision, off=policy.state == "off"))
+                found.append(replace(installed, policy_revision=policy.revision, off=policy.state not in _TASKED))
         return tuple(found)
 
 
