@@ -71,6 +71,10 @@ bench:  ## measure; prints figures with the machine they were taken on
 	@tools/setup test
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(bin)/python $$file || exit 1; done
 
+.PHONY: corpora
+corpora:  ## make the tables of the published messages and images anew (docs/corpora)
+	@tools/corpora
+
 .PHONY: train
 train:  ## train the demonstration models again from their scripts
 	@tools/setup test

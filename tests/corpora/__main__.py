@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from corpora import hl7_corpus
+from corpora import dicom_corpus, hl7_corpus
 from corpora.comparison import Explanations
 from corpora.published import write_rows
 
@@ -25,7 +25,7 @@ def main() -> int:
         return 2
     logging.disable(logging.WARNING)
     faults = 0
-    for corpus in (hl7_corpus,):
+    for corpus in (hl7_corpus, dicom_corpus):
         with tempfile.TemporaryDirectory() as folder:
             write_rows(corpus.ANSWERS, asyncio.run(corpus.answered(shared_data, Path(folder))))
         comparisons = corpus.compared(shared_data)

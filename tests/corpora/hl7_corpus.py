@@ -8,7 +8,7 @@ import yaml
 
 from corpora import hl7_answers, hl7_page, hl7_readers
 from corpora.comparison import AGREEMENT_HEADER, Comparison, agreement_rows, compare
-from corpora.published import messages, read_rows
+from corpora.published import as_rows, messages, read_rows
 
 _HERE = Path(__file__).parent
 ANSWERS, AGREEMENT = _HERE / "hl7-answers.csv", _HERE / "hl7-agreement.csv"
@@ -41,8 +41,3 @@ def page() -> str:
     """The page that the committed tables make."""
     document = yaml.safe_load(EXPLANATIONS.read_text(encoding="utf-8"))
     return hl7_page.page(read_rows(ANSWERS), read_rows(AGREEMENT), document["causes"], document["readers"])
-
-
-def as_rows(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[dict[str, str]]:
-    """As `read_rows` gives them back once they are written."""
-    return [dict(zip(header, map(str, row), strict=True)) for row in rows]

@@ -195,8 +195,8 @@ def _steps(around: Sequence[_Segment], order: Sequence[_Segment]) -> Iterable[di
     context = [segment for segment in around if segment[0] != "OBX"]  # those are the patient's
     steps = [segment for segment in order if segment[0] == "IPC"]
     rest = [segment for segment in order if segment[0] != "IPC"]
-    for step in steps or [None]:
-        yield _by_name([*context, *rest, *([step] if step else [])])
+    for chosen in [[step] for step in steps] or [[]]:
+        yield _by_name([*context, *rest, *chosen])
 
 
 def _by_name(segments: Iterable[_Segment]) -> dict[str, list[dict[str, Any]]]:

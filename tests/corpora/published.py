@@ -47,3 +47,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def as_rows(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[dict[str, str]]:
+    """As `read_rows` gives them back once they are written."""
+    return [dict(zip(header, map(str, row), strict=True)) for row in rows]
