@@ -1,7 +1,7 @@
 """A CT scanner as a process of its own: one study of many slices over a few associations, as fast as they are taken.
 
-Usage: python ct_sender.py PORT SLICES ASSOCIATIONS STUDY_INSTANCE_UID. Writes ``begun``, then a line a slice, its place
-in the order of the answers, the seconds since 1970 of its answer and the seconds that the answer took; then ``ended``.
+Usage: python ct_sender.py PORT SLICES ASSOCIATIONS STUDY_UID [ROWS]. Writes ``begun``, then a line a slice (its
+place in the order of the answers, the seconds since 1970 of its answer, the seconds that it took), then ``ended``.
 """
 
 import sys
@@ -15,11 +15,9 @@ from pynetdicom.association import Association
 
 from hilum.dicom.scu import rest_reactor
 
-ROWS = COLUMNS = 512
 
-
-def ct_slice(study: str, series: str, number: int, slices: int) -> Dataset:
-    """One axial slice, 512 by 512 of 16 bits."""
+def ct_slice(study: str, series: str, number: int, slices: int, rows: int) -> Dataset:
+    """One axial slice, square, of 16 bits."""
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 192"
     image.SOPClassUID = CTImageStorage
@@ -34,10 +32,10 @@ def ct_slice(study: str, series: str, number: int, slices: int) -> Dataset:
     image.InstanceNumber, image.SeriesNumber = number, 1
     image.NumberOfStudyRelatedInstances = slices
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
-    image.Rows, image.Columns = ROWS, COLUMNS
+    image.Rows, image.Columns = rows, rows
     image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 1
     image.RescaleIntercept, image.RescaleSlope = "-1024", "1"
-    image.PixelData = number.to_bytes(2, "little") * (ROWS * COLUMNS)
+    image.PixelData = number.to_bytes(2, "little") * (rows * rows)
     image["PixelData"].VR = "OW"
     image.file_meta = FileMetaDataset()
     image.file_meta.MediaStorageSOPClassUID = CTImageStorage
@@ -58,6 +56,7 @@ def associate(port: int) -> Association:
 
 def main() -> None:
     port, slices, count, study = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    rows = int(sys.argv[5]) if len(sys.argv) > 5 else 512
     series, numbers, answered = generate_uid(), iter(range(1, slices + 1)), []
     lock = threading.Lock()
 
@@ -67,7 +66,7 @@ def main() -> None:
                 number = next(numbers, 0)
             if not number:
                 return
-            image = ct_slice(study, series, number, slices)
+            image = ct_slice(study, series, number, slices, rows)
             began = time.time()
             status = association.send_c_store(image).get("Status")
             if status != 0:
