@@ -8,7 +8,7 @@ bin := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 
 # Fast stages first. Continuous integration adds `extras`.
-STAGES := setup lint types proto-check unit integration e2e
+STAGES := setup lint types proto-check unit integration fuzz e2e
 MORE_STAGES :=
 
 .PHONY: help
@@ -61,6 +61,12 @@ kills:  ## end Hilum at random under load, again and again (ROUNDS=50 SEED=...),
 	@tools/setup test
 	@HILUM_KILL_ROUNDS=$(or $(ROUNDS),50) HILUM_KILL_SEED=$(SEED) \
 		$(bin)/pytest -q tests/e2e/test_killed.py -o log_cli=true -o log_cli_level=INFO
+
+.PHONY: fuzz
+fuzz:  ## search every reader for what breaks it (SECONDS=60 for each, TARGET=messages for one, KEEP=1 to keep what reaches new code)
+	@tools/setup test
+	@$(if $(TARGET)$(KEEP),,$(bin)/pytest -q tests/fuzz)
+	@PYTHONPATH=tests $(bin)/python -m fuzz.run --seconds $(or $(SECONDS),7) $(if $(KEEP),--keep) $(TARGET)
 
 .PHONY: extras
 extras:  ## each extra installs alone and imports its service

@@ -2,4 +2,4 @@
 
 from hypothesis import settings
 
-drawn = settings(max_examples=150, deadline=None)
+drawn = settings(max_examples=80, deadline=None)

@@ -15,7 +15,7 @@ ADDRESS_SPACE = 6 << 30
 
 
 def main() -> None:
-    import atheris
+    import atheris  # type: ignore[import-untyped]
 
     name, options = sys.argv[1], sys.argv[2:]
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
