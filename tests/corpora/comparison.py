@@ -55,9 +55,12 @@ def compare(ours: Mapping[str, Sequence[Row]], theirs: Readings) -> Comparison:
         other = theirs[file]
         if isinstance(other, Unread):
             differences.append(Difference(file, WHOLE, "", other.reason))
+            counts.setdefault(WHOLE, Counter())[ONLY_HILUM] += 1
             for field in {field for row in rows for field in row}:
                 counts.setdefault(field, Counter())[ONLY_HILUM] += 1
             continue
+        counts.setdefault(WHOLE, Counter())[AGREE] += 1
+        counts.setdefault(GROUPS, Counter())[AGREE if len(rows) == len(other) else DIFFERS] += 1
         if len(rows) != len(other):
             differences.append(Difference(file, GROUPS, len(rows), len(other)))
         for field, mine, their in _columns(rows, other):

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+from corpora.comparison import GROUPS
 from corpora.tables import ByReader, Rows, agreement_table, difference_tables, table_row
 
 _HEAD = """# The published DICOM files
@@ -26,7 +27,7 @@ _AGREEMENT = """## Agreement with independent readers
 
 Every file whose data set Hilum can read and identify, whatever became of it: what imaging publishes, beside a plain
 script on pydicom and beside dcmtk's dcm2xml. Figures are files. *Only Hilum*: the other reads nothing there, or refuses
-the file.
+the file. `(file)` counts the files that both read.
 """
 
 _DIFFERENCES = """## Every difference, and why
@@ -38,7 +39,7 @@ _DIFFERENCES = """## Every difference, and why
 def page(answers: Rows, agreement: Rows, causes: Mapping[str, str], readers: ByReader) -> str:
     """The whole page; ``readers`` as in the file of explanations."""
     lines = [*_answers(answers), *_kinds(answers)]
-    lines += [_AGREEMENT, *agreement_table(agreement)]
+    lines += [_AGREEMENT, *agreement_table([row for row in agreement if row["field"] != GROUPS])]
     lines += [_DIFFERENCES, *difference_tables(causes, readers)]
     return "\n".join(lines)
 

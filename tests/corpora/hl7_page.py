@@ -28,7 +28,8 @@ _AGREEMENT = """## Agreement with independent readers
 
 Every file that Hilum can read and whose kind is in the path table, whatever it is answered: the logical fields of
 `paths.yaml` as Hilum reads them, beside hl7apy and HAPI HL7v2. Figures are files. *Only Hilum*: the other reads
-nothing there, or refuses the file.
+nothing there, or refuses the file. `(file)` counts the files that both read, `(groups)` those with as many orders,
+reports or patients to both.
 """
 
 _DIFFERENCES = """## Every difference, and why

@@ -9,7 +9,7 @@ ByReader = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
 
 
 def agreement_table(agreement: Rows) -> list[str]:
-    """A table with a row a field and four columns a reader, and the sums."""
+    """A table with a row a field and four columns a reader, and the sums; `(file)` counts what both read at all."""
     readers = list(dict.fromkeys(row["reader"] for row in agreement))
     outcomes = ("agree", "only_hilum", "only_other", "differs")
     by_field: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
@@ -21,11 +21,11 @@ def agreement_table(agreement: Rows) -> list[str]:
         cells = [row_of[reader][outcome] if reader in row_of else "0" for reader in readers for outcome in outcomes]
         lines.append(table_row([f"`{field}`", *(cell if cell != "0" else "" for cell in cells)]))
     sums = [
-        str(sum(int(row[outcome]) for row in agreement if row["reader"] == reader))
+        str(sum(int(row[outcome]) for row in agreement if row["reader"] == reader and row["field"][0] != "("))
         for reader in readers
         for outcome in outcomes
     ]
-    return [*lines, table_row(["all", *sums]), ""]
+    return [*lines, table_row(["all fields", *sums]), ""]
 
 
 def difference_tables(causes: Mapping[str, str], readers: ByReader) -> list[str]:
