@@ -7,7 +7,7 @@ given only after the append.
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry import metrics
 from opentelemetry.trace import SpanKind
@@ -31,8 +31,7 @@ LARGE = 64 * 1024
 """Bytes from which judging a message leaves the event loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What the sender is told; ``kept`` is False when the message could not be made durable."""
 
     acknowledgement: bytes

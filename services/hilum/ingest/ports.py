@@ -1,15 +1,13 @@
 """What ingest needs of others."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hilum.ingest.domain.facts import Fact
 
 
-@dataclass(frozen=True, slots=True)
-class KeptMessage:
+class KeptMessage(NamedTuple):
     """A message as received, with what its sender is told; the event that an acknowledgement stands for."""
 
     event_id: str

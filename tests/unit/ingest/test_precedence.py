@@ -37,7 +37,7 @@ def test_in_quiet_there_is_no_pause() -> None:
 def test_it_pauses_until_the_last_answer_is_a_moment_ago() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
-    with precedence.answering():
+    with precedence:
         pass
     precedence.give_way(NOW)
     assert clock.pauses == 1
@@ -46,7 +46,7 @@ def test_it_pauses_until_the_last_answer_is_a_moment_ago() -> None:
 def test_it_goes_on_after_a_while_however_many_messages_are_in_hand() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
-    with precedence.answering(), precedence.answering():
+    with precedence, precedence:
         precedence.give_way(NOW)
         assert 0.01 < clock.passed < 0.05
 
@@ -54,7 +54,7 @@ def test_it_goes_on_after_a_while_however_many_messages_are_in_hand() -> None:
 def test_a_message_that_has_waited_long_is_digested_at_once() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
-    with precedence.answering():
+    with precedence:
         precedence.give_way(NOW - timedelta(minutes=1))
     assert clock.pauses == 0
 
@@ -63,7 +63,7 @@ def test_a_message_that_could_not_be_kept_is_in_hand_no_more() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
     try:
-        with precedence.answering():
+        with precedence:
             raise OSError
     except OSError:
         clock.passed += 1

@@ -7,8 +7,7 @@ own; never for long, so that it goes on under any load, and not at all for what 
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from hilum.clock import Clock
@@ -19,7 +18,7 @@ _PATIENCE = timedelta(seconds=30)  # what was received longer ago is digested wi
 
 
 class Precedence:
-    """`answering` marks messages in hand, on the event loop; `give_way` pauses digestion, in its own thread."""
+    """Entered for each message in hand, on the event loop; `give_way` pauses digestion, in its own thread."""
 
     def __init__(self, clock: Clock, pause: Callable[[float], None] = time.sleep) -> None:
         self._clock = clock
@@ -27,14 +26,12 @@ class Precedence:
         self._in_hand = 0
         self._last = -math.inf
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         self._in_hand += 1
-        try:
-            yield
-        finally:
-            self._in_hand -= 1
-            self._last = self._clock.monotonic()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._in_hand -= 1
+        self._last = self._clock.monotonic()
 
     def give_way(self, received_at: datetime) -> None:
         """Return once it is quiet, or after a short while, or at once for what is late."""

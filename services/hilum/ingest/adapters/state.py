@@ -54,7 +54,7 @@ class EventLogRaw:
         topic = topics.MESSAGES
         headers = headers_of_current_context()
         event = Event(topic.name, message.feed, topic.type, value, message.event_id, message.received_at, headers)
-        with self._precedence.answering():
+        with self._precedence:
             await self._log.append([event])
 
 
