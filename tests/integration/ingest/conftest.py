@@ -30,13 +30,16 @@ def corpus() -> dict[str, bytes]:
 
 
 class FailingLog(SqliteEventLog):
-    """A log that can be told to take nothing."""
+    """A log that can be told to take nothing, or to be slow: it waits while ``open_gate`` is clear."""
 
     failing = False
+    open_gate: asyncio.Event | None = None
 
     async def append(self, events: Sequence[Event]) -> None:
         if self.failing:
             raise Unavailable("log_unavailable", "the test says so")
+        if self.open_gate is not None:
+            await self.open_gate.wait()
         await super().append(events)
 
 

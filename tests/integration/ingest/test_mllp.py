@@ -1,6 +1,7 @@
 """The MLLP listener over real sockets: answers in order, hostile bytes, one bad connection never another's end."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -261,6 +262,52 @@ async def test_a_peer_that_never_reads_is_dropped_and_others_are_served(start, c
                 await flood()
         deaf.transport.abort()
         assert len(await talk(ingest.mllp_port, [raw], 1)) == 1
+
+
+async def test_what_a_sender_sent_whole_is_kept_though_it_did_not_wait_for_its_answers(start, corpus) -> None:
+    messages = numbered(corpus["orm-o01-2.3.1.hl7"], 40)
+    async with start() as ingest:
+        _, writer = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
+        writer.write(b"".join(encode(message) for message in messages) + b"\x0bMSH|half")
+        writer.close()
+        await ingest.until(topics.ORDERS.name, 40)
+        kept = [message.message_control_id for message in await ingest.messages()]
+    assert kept[:40] == [f"N{n:04d}" for n in range(40)]
+
+
+async def test_a_connection_is_not_read_while_its_messages_are_being_kept(start, corpus) -> None:
+    raw = encode(corpus["orm-o01-2.3.1.hl7"])
+    async with start() as ingest:
+        ingest.log.open_gate = gate = asyncio.Event()
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
+        writer.write(raw * 20_000)  # far more than the kernel holds
+        sending = asyncio.create_task(writer.drain())
+        done, _ = await asyncio.wait({sending}, timeout=0.5)
+        assert not done
+        gate.set()
+        assert len(await receive(reader, 100)) >= 100
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await sending
+
+
+async def test_stopping_does_not_wait_for_ever_for_a_log_that_does_not_answer(start, corpus) -> None:
+    async with start(drain_seconds=0.2) as ingest:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
+        ingest.log.open_gate = asyncio.Event()
+        writer.write(encode(corpus["orm-o01-2.3.1.hl7"]))
+        await asyncio.sleep(0.1)
+        begun = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - begun < 5
+    assert await _rest(reader) == b""  # nothing was kept, so nothing is acknowledged
+    writer.close()
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
 
 
 async def test_hostile_bytes_end_in_an_answer_or_a_clean_close(start, corpus) -> None:
