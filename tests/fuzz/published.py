@@ -20,7 +20,7 @@ def published(target: str) -> Iterator[bytes]:
     limit = TARGETS[target].max_bytes
     if target == "messages":
         found = (path.read_bytes() for path in sorted(shared.glob("hl7/**/*.hl7")))
-    elif target in {"instances", "pixels"}:
+    elif target in {"instances", "pixels", "outline"}:
         frame = b"\0" if target == "pixels" else b""
         small = (path for path in sorted(shared.glob("dicom/**/*")) if path.is_file() and path.stat().st_size <= limit)
         found = (data[:1] + frame + data[1:] for path in small if (data := _data_set(path)))

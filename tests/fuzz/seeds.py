@@ -224,6 +224,11 @@ def _frames(pixels: "np.ndarray[tuple[int, int], np.dtype[np.uint8]]") -> Iterat
     yield SYNTAXES[7], bytes([1, 0, 0, 0, 64, 0, 0, 0]) + bytes(56) + row
 
 
+def outline() -> Iterator[bytes]:
+    yield from (data_set for data_set in _data_sets() if data_set[0] in {0, 1})
+    yield from (b"\1" + data_set[1:] for data_set in _data_sets() if data_set[0] > 3)
+
+
 def pixels() -> Iterator[bytes]:
     for data_set in _data_sets():
         yield data_set[:1] + b"\0" + data_set[1:]
@@ -282,6 +287,7 @@ SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "packages": packages,
     "policies": policies,
     "transfer": transfer,
+    "outline": outline,
     "instances": _data_sets,
     "pixels": pixels,
 }

@@ -76,6 +76,7 @@ TARGETS = {
         Target("packages", 8 * _KIB, _PACKAGES),
         Target("policies", 2 * _KIB, _POLICIES),
         Target("transfer", 8 * _KIB, _TRANSFER),
+        Target("outline", 16 * _KIB, _DICOM),
         Target("instances", 64 * _KIB, _DICOM),
         Target("pixels", 64 * _KIB, _PIXELS),
     )

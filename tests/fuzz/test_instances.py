@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz import fuzz_instances, fuzz_pixels
+from fuzz import fuzz_instances, fuzz_outline, fuzz_pixels
 from fuzz.drawing import drawn
 from fuzz.limits import allocated_bytes, processor_seconds
 from fuzz.seeds import SEEDS
@@ -87,6 +87,7 @@ def data_sets(draw: st.DrawFn) -> bytes:
 @given(data_sets(), st.sampled_from([EXPLICIT, IMPLICIT, b"\x02", b"\x04", b"\x07"]))
 def test_whatever_the_elements_are_the_data_set_is_taken_or_refused(whole: bytes, syntax: bytes) -> None:
     fuzz_instances.check(syntax + whole)
+    fuzz_outline.check(syntax + whole)
     fuzz_pixels.check(syntax + b"\0" + whole)
 
 
@@ -96,7 +97,9 @@ def test_so_is_one_that_is_cut_or_spoiled(whole: bytes, data: st.DataObject) -> 
     spoiled = bytearray(whole)
     for _ in range(data.draw(st.integers(0, 4))):
         spoiled[data.draw(st.integers(1, len(spoiled) - 1))] = data.draw(st.integers(0, 255))
-    fuzz_instances.check(bytes(spoiled[: data.draw(st.integers(1, len(spoiled)))]))
+    cut = bytes(spoiled[: data.draw(st.integers(1, len(spoiled)))])
+    fuzz_instances.check(cut)
+    fuzz_outline.check(cut)
 
 
 def nested(depth: int, *, defined: bool) -> bytes:
@@ -141,6 +144,7 @@ HOSTILE = {
 def test_hostile_encodings_take_little_time(data: bytes) -> None:
     with processor_seconds(HANG_SECONDS):
         fuzz_instances.check(data)
+        fuzz_outline.check(data)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +153,10 @@ def test_hostile_encodings_take_little_time(data: bytes) -> None:
 def test_a_data_set_holds_a_bounded_multiple_of_its_size(name: str) -> None:
     with allocated_bytes(64 << 20):
         fuzz_instances.check(HOSTILE[name])
+
+
+@pytest.mark.parametrize("vr", [b"UT", b"UC", b"UN", b"LO", b"DS", b"SQ"])
+def test_a_long_value_is_read_as_the_parser_reads_it(vr: bytes) -> None:
+    """Found beside the parser: long texts were lent to the library as memory, which it cannot decode."""
+    value = struct.pack("<HHI", 0xFFFE, 0xE000, 4992) + element(8, 0x104, b"LO", b"1" * 4984)
+    fuzz_outline.check(EXPLICIT + UIDS + element(0x28, 0x1050, vr, value if vr == b"SQ" else b"1\\" * 2500))

@@ -27,7 +27,8 @@ _CHARACTER_SET = BaseTag(0x00080005)
 _PIXEL_DATA = 0x7FE00010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = 0xFFFE
-_LENT = 4096  # bytes: longer values are not copied
+_LENT = 4096  # bytes: longer values are not copied where they are bytes to the library, which decodes the others
+_BYTES = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 _DEEPEST = 16
 
 
@@ -64,7 +65,8 @@ def _elements(data: memoryview, implicit: bool) -> dict[BaseTag, DataElement | R
             stop = at + length
             if stop > end:
                 raise _NotPlain
-            value: Any = _EMPTY[vr] if not length else bytes(data[at:stop]) if length <= _LENT else data[at:stop]
+            lent = length > _LENT and (vr in _BYTES or (vr is None and tag == _PIXEL_DATA))
+            value: Any = data[at:stop] if lent else bytes(data[at:stop]) if length else _EMPTY[vr]
             element = RawDataElement(BaseTag(tag), vr, length, value, at, implicit, True)
             at = stop
         elif tag == _PIXEL_DATA and vr in ("OB", "OW"):
