@@ -21,8 +21,7 @@ from hilum.hl7 import mllp
 from hilum.simulator.hospital import simulated_hospital
 from hilum.simulator.messages import adt, orm_o01
 from hilum.simulator.orders import example_order
-from peers.hilum_process import HilumProcess
-from served import machine, served, usages
+from served import HilumProcess, machine, served, usages
 
 _STARTS = 5
 _IDLE_SECONDS = 5.0

@@ -25,8 +25,7 @@ from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.hospital import Hospital, simulated_hospital
 from hilum.simulator.messages import adt
 from hilum.simulator.orders import example_order
-from peers.hilum_process import HilumProcess
-from served import cpu_by_process, machine, served, spread
+from served import HilumProcess, cpu_by_process, machine, served, spread
 
 _SENDER = Path(__file__).resolve().parent.parent / "tests" / "peers" / "ct_sender.py"
 _MESSAGES_A_SECOND = 20.0

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from peers.hilum_process import HilumProcess
 
+__all__ = ["HilumProcess", "Usage", "cpu_by_process", "machine", "served", "spread", "usages"]
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
