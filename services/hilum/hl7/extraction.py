@@ -99,8 +99,7 @@ class _Fields:
 
     def __init__(self, rules: Iterable[FieldRule], wanted: Container[str] | None = None) -> None:
         self._rules = [
-            (rule, [part for part in _keys(rule) if wanted is None or part[0] in wanted], [*map(_row, rule.places)])
-            for rule in rules
+            (rule, _wanted_first(_keys(rule), wanted), [_row(path) for path in rule.places]) for rule in rules
         ]
 
     def read_from(self, names: Sequence[str]) -> _Read:
@@ -159,6 +158,8 @@ class _Reader:
                         continue
                 found = False
                 for key, place, inner in parts:
+                    if found and not key:
+                        break
                     if place >= len(components):
                         continue
                     value = components[place]
@@ -167,8 +168,9 @@ class _Reader:
                     elif inner:
                         continue
                     if value and (not is_uid or plausible("UI", value)):
-                        values[key] = value
                         found = True
+                        if key:
+                            values[key] = value
                 if found:
                     break
         for name, places in self._texts:
@@ -210,6 +212,12 @@ class _ListReader:
 
 def _keys(rule: FieldRule | ListRule) -> list[Part]:
     return [(rule.name + suffix, ahead, subcomponent) for suffix, ahead, subcomponent in PARTS[rule.type]]
+
+
+def _wanted_first(parts: Sequence[Part], wanted: Container[str] | None) -> list[Part]:
+    """Those that are not wanted lose their key, but still decide which place it is that holds something."""
+    named = [(key if wanted is None or key in wanted else "", place, inner) for key, place, inner in parts]
+    return sorted(named, key=lambda part: not part[0])
 
 
 def _row(path: FieldPath) -> str:
