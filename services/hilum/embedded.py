@@ -97,7 +97,11 @@ def packages_folder() -> Path:
 
 def open_platform(options: Options, site: Site) -> tuple[Platform, SqliteEventLog]:
     log = SqliteEventLog(options.state / "log.db")
-    log.open()
+    try:
+        log.open()
+    except Fault as error:
+        remedy = "restore log.db and its -wal, with the state folder of the same moment, from a copy"
+        raise Fault(error.code, f"{options.state / 'log.db'} is damaged ({error.text}): {remedy}") from error
     objects_folder = options.state / "objects"
 
     def open_store(service: str, tables: sa.MetaData) -> SqlStore:

@@ -23,6 +23,7 @@ from hilum.eventlog.writer import Watch, Writer
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.2  # how late another process's appends may be noticed
 _BUSY_SECONDS = 30.0  # how long a commit waits for another process's
+_OTHER_LOG = "log.db and the state folder must be of one moment; restore both from one copy"
 
 
 def connect(path: Path, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Connection:
@@ -110,7 +111,9 @@ class SqliteEventLog:
         heads = await self.heads(topics)
         for place, position in positions.items():
             if position > heads.get(place, 0):
-                raise Fault("log_lost", f"{place.topic}/{place.partition} ends before what was read of it")
+                raise Fault(
+                    "log_lost", f"{place.topic}/{place.partition} ends before what was read of it: {_OTHER_LOG}"
+                )
         return SqliteReader(self, positions)
 
     def _writing(self) -> Writer:

@@ -40,7 +40,9 @@ def check_state(path: Path, *, ended_in_order: bool) -> None:
     except Fault as error:
         raise corrupt(path, error.text) from error
     try:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        # Read-only: the end of a connection that may write would carry its write-ahead log into the database.
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)) as connection:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         if is_corrupt(error):

@@ -1,7 +1,9 @@
 """Hilum as a process of its own, and senders that make one attempt and tell the answer."""
 
 import asyncio
+import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from datasets.images import image
 from datasets.requests import Request, send
 from hilum.api.intake.v1.intake_pb2 import SubmitRequest
 from hilum.api.intake.v1.intake_pb2_grpc import IntakeServiceStub
+from hilum.cli import books
+from hilum.ledger.ports import Selection
 from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.messages import orm_o01
 from hilum.simulator.orders import example_order
@@ -56,6 +60,13 @@ class System:
         dataset = image(pixels, bits_stored=8, SOPInstanceUID=f"1.2.3.{number}", StudyInstanceUID=f"1.2.4.{number}")
         answer = await asyncio.to_thread(send, self.hilum.dicom_port, Request.of(dataset))
         return answer.status
+
+    async def handled(self, count: int, seconds: float = 60.0) -> None:
+        """Wait until the ledger has so many entries."""
+        until = time.monotonic() + seconds
+        while len(entries := books.entries(self.hilum.state, Selection(limit=500))) < count:
+            assert time.monotonic() < until, len(entries)
+            await asyncio.sleep(0.2)
 
 
 def order(number: int, message_control_id: str) -> bytes:
@@ -101,13 +112,14 @@ class Ended:
 def command() -> Callable[..., object]:
     """``await command("serve", "ingest", "--state", …)``: runs ``hilum`` until it ends."""
 
-    async def run(*arguments: str | Path, seconds: float = 30.0) -> Ended:
-        process = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).parent / "hilum"),
-            *map(str, arguments),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    async def run(*arguments: object, seconds: float = 60.0, printed: Path = Path(os.devnull)) -> Ended:
+        with printed.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).parent / "hilum"),
+                *map(str, arguments),
+                stdout=output,
+                stderr=asyncio.subprocess.PIPE,
+            )
         try:
             _, errors = await asyncio.wait_for(process.communicate(), seconds)
         except TimeoutError:
