@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-WATCHED = "rename,fdatasync,fsync,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg"
+WATCHED = "rename,renameat,fdatasync,fsync,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg"
 _WRITES = frozenset({"pwrite64", "pwritev", "pwritev2", "write", "writev"})
 _SENDS = frozenset({"sendto", "sendmsg", "write", "writev"})
 _SYNCS = frozenset({"fdatasync", "fsync"})

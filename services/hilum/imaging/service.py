@@ -14,7 +14,7 @@ from hilum.imaging.adapters.journal import GROUP, EventJournal
 from hilum.imaging.adapters.lobby import LobbyLimits
 from hilum.imaging.adapters.scp import Listening, StorageScp
 from hilum.imaging.adapters.tables import METADATA
-from hilum.imaging.adapters.threads import InThreads, ThreadLog
+from hilum.imaging.adapters.threads import InThreads, appending
 from hilum.imaging.adapters.transport import Limits
 from hilum.imaging.app import Storage
 from hilum.imaging.settings import Settings
@@ -41,7 +41,7 @@ class ImagingService:
         async with _open_store(self._platform) as store:
             reads = await Reads.of(store)
             try:
-                journal = EventJournal(ThreadLog(self._platform.log, loop, seconds), site.site)
+                journal = EventJournal(appending(self._platform.log, loop, seconds), site.site)
                 storage = Storage(self._platform.objects, SqlIndex(reads.look_up), journal, InThreads(seconds))
                 scp = StorageScp(listening(self._settings), storage, reading, self._platform.clock)
                 self.dicom_port = scp.start()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
@@ -28,26 +29,29 @@ class FileObjects:
         except OSError as error:
             raise Unavailable("objects_unavailable", f"the object folder: {error.strerror}") from error
         self._durable_folders: set[Path] = set()
+        self._held = threading.local()
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
         # The name is this writer's own: two writers of one key each rename a whole file.
-        partial = path.with_name(f"{path.name}.{os.getpid()}-{next(_NUMBERS)}{_PARTIAL}")
+        partial = f"{path.name}.{os.getpid()}-{next(_NUMBERS)}{_PARTIAL}"
         try:
-            self._make_folder(path.parent)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+            folder, descriptor = self._create(path.parent, partial)
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-            partial.rename(path)
-            _sync_folder(path.parent)
+                try:
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+                os.rename(partial, path.name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(partial, dir_fd=folder.descriptor)
+                raise
+            os.fsync(folder.descriptor)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise Unavailable("objects_unavailable", f"an object was not stored: {error.strerror}") from error
 
     def get(self, key: str) -> bytes:
@@ -88,6 +92,23 @@ class FileObjects:
             raise Fault("object_key", "an object key may hold letters, digits, '.', '_', '-' and '/' alone")
         return self._root / key
 
+    def _create(self, path: Path, name: str) -> tuple["_Folder", int]:
+        """The folder at ``path``, and a new file in it. Each thread keeps its last folder open: the next may be it."""
+        held: _Folder | None = getattr(self._held, "folder", None)
+        if held is None or held.path != path:
+            held = self._open(path)
+        try:
+            return held, held.create(name)
+        except FileNotFoundError:  # the folder was deleted
+            self._durable_folders.discard(path)
+            held = self._open(path)
+            return held, held.create(name)
+
+    def _open(self, path: Path) -> "_Folder":
+        self._make_folder(path)
+        folder = self._held.folder = _Folder(path)
+        return folder
+
     def _make_folder(self, folder: Path) -> None:
         """Make ``folder`` durable too: it may exist because another writer made it and has not synced it yet."""
         if folder in self._durable_folders and folder.is_dir():
@@ -101,6 +122,22 @@ class FileObjects:
             folder = folder.parent
             if folder in self._durable_folders:
                 return
+
+
+class _Folder:
+    """An open folder; closed when nobody holds it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def create(self, name: str) -> int:
+        """The descriptor of a new file."""
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640, dir_fd=self.descriptor)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):  # it could not be opened
+            os.close(self.descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -30,17 +30,16 @@ asyncio.run(run(options, lambda system: print(system.dicom_port, flush=True)))
 # What must never be. Each is a change of a few lines to the code that is tested.
 HASTY = {
     "the answer before the event": """
-from hilum.imaging.adapters.threads import ThreadLog
-careful = ThreadLog.append
-def later(self, events):
-    import threading, time
-    from hilum.imaging.adapters.threads import completed
+import threading, time
+from hilum.imaging.adapters.journal import EventJournal
+from hilum.imaging.adapters.threads import completed
+careful = EventJournal._append
+def later(self, event):
     time.sleep(0.2)
-    completed(careful(self, events))
-async def append(self, events):
-    import threading
-    threading.Thread(target=later, args=(self, events)).start()
-ThreadLog.append = append
+    completed(careful(self, event))
+async def append(self, event):
+    threading.Thread(target=later, args=(self, event)).start()
+EventJournal._append = append
 """,
     "the event before the object": """
 from hilum.imaging.app import Storage
@@ -52,7 +51,7 @@ Storage._keep = keep
 """,
     "the folder not synced": """
 from hilum.objects import files
-files._sync_folder = lambda folder: None
+files.os.fsync = lambda descriptor: None
 """,
     "the object not synced": """
 from hilum.objects import files
@@ -60,18 +59,16 @@ files.os.fdatasync = lambda descriptor: None
 """,
     "the object synced after its renaming": """
 import os
-from hilum.objects import files
-def put(self, key, data):
-    path = self._path(key)
-    partial = path.with_name(path.name + ".partial")
-    self._make_folder(path.parent)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT)
-    os.write(descriptor, data)
-    partial.rename(path)
-    os.fdatasync(descriptor)
-    files._sync_folder(path.parent)
+sync, rename, renamed = os.fdatasync, os.rename, set()
+def sync_later(descriptor):
+    if not any(part in os.readlink(f"/proc/self/fd/{descriptor}") for part in ("/instances/",)):
+        sync(descriptor)
+def rename_first(*names, **folders):
+    rename(*names, **folders)
+    descriptor = os.open(names[1], os.O_RDONLY, dir_fd=folders["dst_dir_fd"])
+    sync(descriptor)
     os.close(descriptor)
-files.FileObjects.put = put
+os.fdatasync, os.rename = sync_later, rename_first
 """,
 }
 
@@ -101,7 +98,7 @@ def in_order(calls: Sequence[Call], uid: str) -> bool:
     steps: list[Callable[[Call], object]] = [
         lambda call: call.name == "write" and partial.search(call.path),
         lambda call: call.name == "fdatasync" and partial.search(call.path),
-        lambda call: call.name == "rename" and re.search(rf'partial", "[^"]*/{name}\.dcm"', call.text),
+        lambda call: call.name == "renameat" and re.search(rf'partial", \d+<[^>]*/{STUDY}>, "{name}\.dcm"', call.text),
         lambda call: call.name == "fsync" and call.path.endswith(f"/instances/{STUDY}"),
         lambda call: call.name.startswith(("write", "pwrite")) and LOG.search(call.path) and uid in call.text,
         lambda call: call.name in ("fdatasync", "fsync") and LOG.search(call.path),
@@ -137,7 +134,7 @@ def test_a_server_that_changes_the_order_is_found_out(tmp_path: Path, change: st
 STEPS = [
     f'7 1.0 write(5</o/instances/{STUDY}/1.2.dcm.7-0.partial>, "x", 1) = 1',
     f"7 1.1 fdatasync(5</o/instances/{STUDY}/1.2.dcm.7-0.partial>) = 0",
-    f'7 1.2 rename("/o/instances/{STUDY}/1.2.dcm.7-0.partial", "/o/instances/{STUDY}/1.2.dcm") = 0',
+    f'7 1.2 renameat(4</o/{STUDY}>, "1.2.dcm.7-0.partial", 4</o/{STUDY}>, "1.2.dcm") = 0',
     f"7 1.3 fsync(5</o/instances/{STUDY}>) = 0",
     '8 1.4 pwrite64(3</x/log.db-wal>, "1.2", 3, 0) = 3',
     "8 1.5 fdatasync(3</x/log.db-wal>) = 0",

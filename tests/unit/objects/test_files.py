@@ -1,6 +1,8 @@
 """How files become durable: the order of system calls, and what a crash may leave."""
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hilum.objects.files import FileObjects
 def test_data_is_synced_before_the_name_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     objects = FileObjects(tmp_path / "objects")
-    real_fdatasync, real_fsync, real_rename = os.fdatasync, os.fsync, Path.rename
+    real_fdatasync, real_fsync, real_rename = os.fdatasync, os.fsync, os.rename
 
     def fdatasync(descriptor: int) -> None:
         steps.append("data")
@@ -21,13 +23,13 @@ def test_data_is_synced_before_the_name_and_the_folder_after(tmp_path: Path, mon
         steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         real_fsync(descriptor)
 
-    def rename(path: Path, target: Path) -> Path:
+    def rename(name: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         steps.append("rename")
-        return real_rename(path, target)
+        real_rename(name, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     objects.put("instances/1.2/a.dcm", b"data")
     assert steps == ["instances", "objects", "data", "rename", "1.2"]
     steps.clear()
@@ -86,3 +88,28 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "x").rmdir()
     objects.put("x/a", b"2")
     assert objects.get("x/a") == b"2"
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path / "objects")
+    for name in ("a", "b", "c"):
+        objects.put(f"instances/1.2/{name}.dcm", b"data")
+        assert objects.get(f"instances/1.2/{name}.dcm") == b"data"
+        shutil.rmtree(tmp_path / "objects" / "instances")
+
+
+def test_one_folder_a_thread_is_kept_open(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path / "objects")
+
+    def open_folders() -> set[str]:
+        links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+        return {str(target) for link in links if str(target := link.readlink()).startswith(str(tmp_path))}
+
+    def store() -> None:
+        for number in range(5):
+            objects.put(f"instances/1.{number}/a.dcm", b"data")
+        assert open_folders() == {str(tmp_path / "objects/instances/1.4")}
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store).result()
+    assert not open_folders()
