@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings
 from hilum import telemetry
 from hilum.errors import Fault, Rejected, Unavailable
 from hilum.eventlog.sqlite import SqliteEventLog
-from hilum.hosting import Platform, Readiness, Service, cancel_on_signals, host
+from hilum.hosting import Platform, Readiness, Service, SystemClock, cancel_on_signals, host
 from hilum.http import HttpService, application
 from hilum.objects.files import FileObjects
 from hilum.site import Site, load_site
@@ -218,6 +218,7 @@ async def running(options: Options) -> AsyncIterator[Running]:
     provider = telemetry.configure(
         "hilum" if len(options.services) > 1 else options.services[0],
         options.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        SystemClock().monotonic,
     )
     try:
         with _locked(options) as interrupted:

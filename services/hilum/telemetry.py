@@ -6,7 +6,6 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -34,7 +33,7 @@ _TRACES_PER_SECOND = 100
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
+def configure(service: str, otlp_endpoint: str | None, monotonic: Callable[[], float]) -> TracerProvider | None:
     """Export traces to ``otlp_endpoint`` (OTLP over gRPC, ``host:port``); without one, tracing costs nothing."""
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     _expose_metrics(service)
@@ -44,7 +43,7 @@ def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     # Told by the environment, or: a flood of messages must not become a flood of traces.
-    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(AtMost(_TRACES_PER_SECOND))
+    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(AtMost(_TRACES_PER_SECOND, monotonic))
     provider = TracerProvider(sampler, _resource(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
@@ -54,7 +53,7 @@ def configure(service: str, otlp_endpoint: str | None) -> TracerProvider | None:
 class AtMost(Sampler):
     """So many traces begin in a second; what else begins in it is not recorded, and neither is what follows from it."""
 
-    def __init__(self, traces: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, traces: int, monotonic: Callable[[], float]) -> None:
         self._traces = traces
         self._monotonic = monotonic
         self._second = 0
