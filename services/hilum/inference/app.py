@@ -128,17 +128,18 @@ class Inference:
         await self._transactions.on_queue(lambda queue: queue.recover())
         await self._transactions.on_queue(lambda queue: queue.forget(self._clock.now() - _KEEP_DONE))
 
-    async def perform(self) -> None:
+    async def perform(self, holder: str) -> None:
         """Perform tasks, the most urgent first, until cancelled; run one of these a worker.
 
+        ``holder`` is this performer's and no other's: a task that it was given and did not hear of is still its own.
         A worker is leased before a task is chosen, so that what arrives meanwhile can still go first.
         """
         failures = 0
         while True:
             async with self._workers.lease() as lease:
                 self._news.clear()
-                queued = await self._transactions.on_queue(lambda queue: queue.claim())
-                done = queued is None or await self._one(lease, queued)
+                queued = await self._transactions.on_queue(lambda queue: queue.claim(holder))
+                done = queued is None or await self._one(lease, queued, holder)
             if queued is None:
                 await self._news.wait()
             elif done:
@@ -148,7 +149,7 @@ class Inference:
                 await self._clock.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
 
-    async def _one(self, lease: Lease, queued: QueuedTask) -> bool:
+    async def _one(self, lease: Lease, queued: QueuedTask, holder: str) -> bool:
         """Perform one task to its conclusion; False when it went back to the queue."""
         task = queued.task
         attributes = {"hilum.task_id": task.task_id, "hilum.algorithm": task.algorithm}
@@ -165,12 +166,12 @@ class Inference:
                 failure = error
             except Unavailable as error:
                 _LOG.warning("a task waits: %s", error.code)
-                await self._transactions.on_queue(lambda queue: queue.give_back(task.task_id, died=False))
+                await self._transactions.on_queue(lambda queue: queue.give_back(task.task_id, holder, died=False))
                 return False
             except WorkerDied as error:
                 _LOG.warning("a worker ended with a task in hand: %s", error.reason)
                 if queued.deaths + 1 < _DEATHS:
-                    await self._transactions.on_queue(lambda queue: queue.give_back(task.task_id, died=True))
+                    await self._transactions.on_queue(lambda queue: queue.give_back(task.task_id, holder, died=True))
                     return False
                 failure = StepFailed(Step.ENGINE, error.reason, "the task ended every worker that took it")
             except Fault as error:

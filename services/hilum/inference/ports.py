@@ -87,11 +87,11 @@ class TaskQueue(Protocol):
     def add(self, queued: QueuedTask) -> bool:
         """False when the task is known already, waiting or done."""
 
-    def claim(self) -> QueuedTask | None:
-        """The most urgent task that waits, now in hand."""
+    def claim(self, holder: str) -> QueuedTask | None:
+        """The task that ``holder`` has in hand already, else the most urgent that waits, now in its hand."""
 
-    def give_back(self, task_id: str, *, died: bool) -> None:
-        """It waits again; ``died`` counts one more worker that it has cost."""
+    def give_back(self, task_id: str, holder: str, *, died: bool) -> None:
+        """It waits again, where it is in the hand of ``holder``; ``died`` counts one more worker that it has cost."""
 
     def finish(self, task_id: str, now: datetime) -> bool:
         """It is done; False when it was before. What is left of it only tells that it is done."""

@@ -79,7 +79,7 @@ class InferenceService:
                 group.create_task(consumer.run(), name="inference consumer")
                 group.create_task(relay(store, platform.log, platform.clock), name="inference relay")
                 for number in range(self._settings.workers):
-                    group.create_task(inference.perform(), name=f"inference performer {number}")
+                    group.create_task(inference.perform(platform.ids.new()), name=f"inference performer {number}")
                 ready()
         finally:
             await self.workers.close()

@@ -97,16 +97,17 @@ def withheld(now: datetime, fresh_at: datetime | None) -> bool:
 
 
 def claim(
-    state: State, destination: Destination, now: datetime, fresh_at: datetime | None, limit: int
+    state: State, destination: Destination, now: datetime, fresh_at: datetime | None, limit: int, holder: str
 ) -> Sequence[Assignment]:
     """What may be sent to ``destination`` now, after the guard. Runs in one transaction.
 
+    ``holder`` has nothing in hand when it asks: what it holds all the same, it was given and did not hear of.
     ``fresh_at`` is when the projection was last known to hold every case change and policy; priorities wait for it.
     """
     claimed: list[Assignment] = []
     if withheld(now, fresh_at):
         return claimed
-    for record in state.due(destination.name, now, limit):
+    for record in (*state.held_by(destination.name, holder), *state.due(destination.name, now, limit)):
         known = state.result(record.result_id)
         case = state.case(record.delivery.case_id)
         if known is None or case is None:
@@ -137,7 +138,7 @@ def claim(
         if record.delivery.kind is Kind.PRIORITY:
             seen = replace(seen, priority=priority.proposed(known.result) or "")
         # Claimed until it is settled: no other claim takes it, a restart does (`recover`).
-        seen = replace(seen, next_at=now + CLAIMED_FOR)
+        seen = replace(seen, next_at=now + CLAIMED_FOR, holder=holder)
         state.save(seen)
         claimed.append(Assignment(seen, known.result, case))
     return claimed
@@ -149,9 +150,15 @@ def settle(
     persistence: Persistence,
     now: datetime,
 ) -> None:
-    """Write down what became of each attempt, and state it where it changed. Runs in one transaction."""
+    """Write down what became of each attempt, and state it where it changed. Runs in one transaction.
+
+    An attempt whose claim has passed on is not written down: it was settled before, or is another's by now.
+    """
     for record, outcome in outcomes:
-        after = settled(record, outcome, persistence, now)
+        known = state.record(record.id)
+        if known is None or known.holder != record.holder:
+            continue
+        after = replace(settled(record, outcome, persistence, now), holder="")
         if (after.state, after.reason) == (record.state, record.reason):
             state.save(after)
         else:

@@ -65,6 +65,9 @@ class State(Protocol):
     def due(self, destination: str, now: datetime, limit: int) -> Sequence[DeliveryRecord]:
         """Planned deliveries whose time has come, and held ones that may be asked about again: most urgent first."""
 
+    def held_by(self, destination: str, holder: str) -> Sequence[DeliveryRecord]:
+        """What ``holder`` has claimed and not settled."""
+
     def next_at(self, destination: str) -> datetime | None:
         """When the next planned delivery of a destination is due."""
 

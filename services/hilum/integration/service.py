@@ -49,8 +49,10 @@ class IntegrationService:
             await transactions.recover(platform.clock.now())
             routes = await stack.enter_async_context(self.hospital.open(Documents(platform.objects, transactions)))
             consumer: Consumer[SqlTransaction]
+            holder = platform.ids.new()
             dispatchers = [
-                Dispatcher(route, transactions, platform.clock, lambda: consumer.caught_up_at) for route in routes
+                Dispatcher(route, transactions, platform.clock, lambda: consumer.caught_up_at, holder)
+                for route in routes
             ]
             handlers = self._handlers(transactions, dispatchers)
             consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)

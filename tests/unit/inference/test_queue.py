@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ def task(number: int, urgency: Urgency = Urgency.ROUTINE, due: int | None = None
     )
 
 
+_NUMBERS = count()
+
+
 class Queue:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,8 +53,10 @@ class Queue:
             await self.run(lambda queue, one=one: queue.add(QueuedTask(one, {"traceparent": "x"}, 0))) for one in tasks
         ]
 
-    async def claim(self) -> QueuedTask | None:
-        return await self.run(lambda queue: queue.claim())  # type: ignore[no-any-return]
+    async def claim(self, holder: str = "") -> QueuedTask | None:
+        """As ``holder``; by default each time as somebody else."""
+        by = holder or str(next(_NUMBERS))
+        return await self.run(lambda queue: queue.claim(by))  # type: ignore[no-any-return]
 
     def reopen(self) -> None:
         self.store.close()
@@ -109,10 +115,23 @@ async def test_what_was_in_hand_at_a_crash_waits_again(queue: Queue) -> None:
     assert await queue.claim() is not None
 
 
+async def test_a_claim_whose_answer_was_lost_is_given_again(queue: Queue) -> None:
+    """Found by the seeded world: the claim committed, its performer did not hear of it and asked again."""
+    await queue.add(task(1), task(2))
+    first = await queue.claim("one")
+    assert await queue.claim("one") == first
+    await queue.run(lambda q: q.finish("task-1", NOW))
+    second = await queue.claim("one")
+    assert second is not None
+    assert second.task.task_id == "task-2"
+
+
 async def test_a_worker_that_died_is_counted(queue: Queue) -> None:
     await queue.add(task(1))
-    await queue.claim()
-    await queue.run(lambda q: q.give_back("task-1", died=True))
+    await queue.claim("one")
+    await queue.run(lambda q: q.give_back("task-1", "another", died=True))
+    assert await queue.claim() is None
+    await queue.run(lambda q: q.give_back("task-1", "one", died=True))
     claimed = await queue.claim()
     assert claimed is not None
     assert claimed.deaths == 1

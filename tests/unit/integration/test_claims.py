@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ EHR, RIS = Destination("ehr", Peer.EHR), Destination("ris", Peer.RIS)
 BOTH = (EHR, RIS)
 THRICE = Persistence(3, timedelta(seconds=1))
 T = TypeVar("T")
+
+_NUMBERS = count()
 
 
 class Desk:
@@ -59,9 +62,11 @@ class Desk:
         self.do(lambda tables: tables.put_policy(message))
 
     def claimed(
-        self, destination: Destination, now: datetime = NOW, *, fresh_at: datetime | None = NOW
+        self, destination: Destination, now: datetime = NOW, *, fresh_at: datetime | None = NOW, holder: str = ""
     ) -> list[Assignment]:
-        return list(self.do(lambda state: claim(state, destination, now, fresh_at, 16)))
+        """As ``holder``; by default each time as somebody else."""
+        holder = holder or str(next(_NUMBERS))
+        return list(self.do(lambda state: claim(state, destination, now, fresh_at, 16, holder)))
 
     def settled(self, assignment: Assignment, outcome: Outcome, now: datetime = NOW) -> None:
         self.do(lambda state: settle(state, [(assignment.record, outcome)], THRICE, now))
@@ -98,6 +103,27 @@ def pinned(revision: int, **changes: Any) -> Result:
     message = result_message(**changes)
     message.policy_revision = revision
     return message
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again(desk: Desk) -> None:
+    """Found by the seeded world: the claim committed, its dispatcher did not hear of it and asked again."""
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS, holder="one")
+    (again,) = desk.claimed(RIS, holder="one")
+    assert again.record == first.record
+    desk.settled(again, Landed(()))
+    assert desk.claimed(RIS, holder="one") == []
+
+
+def test_an_attempt_is_settled_by_its_holder_and_once(desk: Desk) -> None:
+    """Found by the seeded world: a settlement whose answer was lost was written down again, over what came after."""
+    desk.case()
+    desk.result(result_message())
+    (assignment,) = desk.claimed(RIS)
+    desk.settled(assignment, Landed(()))
+    desk.settled(assignment, Failed("ris_no_answer", in_doubt=True))
+    assert desk.states(RIS) == {1: "landed"}
 
 
 @pytest.mark.parametrize("fresh_at", [None, later(seconds=-31)])

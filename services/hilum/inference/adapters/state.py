@@ -29,7 +29,10 @@ _FIRST = (
     .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
     .limit(1)
 )
-_TAKEN = TASKS.update().where(TASKS.c.sequence == sa.bindparam("number")).values(state="in_hand")
+_HELD = sa.select(TASKS).where(TASKS.c.state == "in_hand", TASKS.c.holder == sa.bindparam("by")).limit(1)
+_TAKEN = (
+    TASKS.update().where(TASKS.c.sequence == sa.bindparam("number")).values(state="in_hand", holder=sa.bindparam("by"))
+)
 _FINISHED = (
     TASKS.update()
     .where(TASKS.c.task_id == sa.bindparam("id"), TASKS.c.state == "in_hand")
@@ -56,26 +59,26 @@ class SqlTaskQueue:
         }
         return self._connection.execute(_NEW, row).rowcount == 1
 
-    def claim(self) -> QueuedTask | None:
-        row = self._connection.execute(_FIRST).first()
+    def claim(self, holder: str) -> QueuedTask | None:
+        row = self._connection.execute(_HELD, {"by": holder}).first() or self._connection.execute(_FIRST).first()
         if row is None:
             return None
-        self._connection.execute(_TAKEN, {"number": row.sequence})
+        self._connection.execute(_TAKEN, {"number": row.sequence, "by": holder})
         task = task_of(tasks_pb2.Task.FromString(row.task))
         return QueuedTask(task, json.loads(row.headers), row.deaths)
 
-    def give_back(self, task_id: str, *, died: bool) -> None:
+    def give_back(self, task_id: str, holder: str, *, died: bool) -> None:
         self._connection.execute(
             TASKS.update()
-            .where(TASKS.c.task_id == task_id, TASKS.c.state == "in_hand")
-            .values(state="waiting", deaths=TASKS.c.deaths + int(died))
+            .where(TASKS.c.task_id == task_id, TASKS.c.state == "in_hand", TASKS.c.holder == holder)
+            .values(state="waiting", holder="", deaths=TASKS.c.deaths + int(died))
         )
 
     def finish(self, task_id: str, now: datetime) -> bool:
         return self._connection.execute(_FINISHED, {"id": task_id, "at_us": _us(now)}).rowcount == 1
 
     def recover(self) -> None:
-        self._connection.execute(TASKS.update().where(TASKS.c.state == "in_hand").values(state="waiting"))
+        self._connection.execute(TASKS.update().where(TASKS.c.state == "in_hand").values(state="waiting", holder=""))
 
     def forget(self, done_before: datetime) -> None:
         self._connection.execute(TASKS.delete().where(TASKS.c.state == "done", TASKS.c.done_us < _us(done_before)))

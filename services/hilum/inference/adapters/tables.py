@@ -10,6 +10,7 @@ TASKS = sa.Table(
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("task_id", sa.Text, nullable=False, unique=True),
     sa.Column("state", sa.Text, nullable=False),  # waiting, in_hand, done
+    sa.Column("holder", sa.Text, nullable=False, server_default=""),  # who has it in hand
     sa.Column("urgency", sa.Integer, nullable=False),
     sa.Column("due_us", sa.BigInteger, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),

@@ -38,13 +38,22 @@ class Dispatcher:
     """Runs until cancelled; what it had claimed then is recovered at the next start."""
 
     def __init__(
-        self, route: Route, transactions: Transactions, clock: Clock, fresh_at: Callable[[], datetime | None]
+        self,
+        route: Route,
+        transactions: Transactions,
+        clock: Clock,
+        fresh_at: Callable[[], datetime | None],
+        holder: str,
     ) -> None:
-        """``fresh_at`` tells when the projection was last known to hold every case change."""
+        """``fresh_at`` tells when the projection was last known to hold every case change.
+
+        ``holder`` is whose claims these are: this process's, and of no other.
+        """
         self._route = route
         self._transactions = transactions
         self._clock = clock
         self._fresh_at = fresh_at
+        self._holder = holder
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -79,7 +88,8 @@ class Dispatcher:
     def _claim(self, state: State) -> tuple[Sequence[Assignment], datetime | None]:
         """What may go, and when nothing may, the time of what comes next: in one transaction."""
         destination = self._route.destination
-        assignments = claim(state, destination, self._clock.now(), self._fresh_at(), self._route.peer.batch)
+        batch = self._route.peer.batch
+        assignments = claim(state, destination, self._clock.now(), self._fresh_at(), batch, self._holder)
         return assignments, None if assignments else state.next_at(destination.name)
 
     async def _delivered(self, assignments: Sequence[Assignment]) -> Sequence[tuple[DeliveryRecord, Outcome]]:

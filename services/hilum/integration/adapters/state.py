@@ -38,6 +38,7 @@ _DUE = (
     .order_by(DELIVERIES.c.urgency, DELIVERIES.c.planned_us)
     .limit(sa.bindparam("at_most"))
 )
+_HELD_BY = sa.select(DELIVERIES).where(_AT, _WAITING, DELIVERIES.c.holder == sa.bindparam("holder"))
 _NEXT = sa.select(sa.func.min(DELIVERIES.c.next_us)).where(_AT, _WAITING)
 _OF_CASE = sa.select(DELIVERIES).where(DELIVERIES.c.case_id == sa.bindparam("case_id"))
 _CASE = sa.select(CASES.c.state).where(CASES.c.case_id == sa.bindparam("case_id"))
@@ -135,6 +136,9 @@ class SqlState:
         rows = self._connection.execute(_DUE, {"at": destination, "now_us": _us(now), "at_most": limit})
         return [_record(row) for row in rows]
 
+    def held_by(self, destination: str, holder: str) -> Sequence[DeliveryRecord]:
+        return [_record(row) for row in self._connection.execute(_HELD_BY, {"at": destination, "holder": holder})]
+
     def next_at(self, destination: str) -> datetime | None:
         found = self._connection.execute(_NEXT, {"at": destination}).scalar()
         return _moment(found) if found is not None else None
@@ -144,7 +148,7 @@ class SqlState:
         claimed = _WAITING & (DELIVERIES.c.next_us > _us(now + CLAIMED_FOR / 2))
         sent = claimed & (DELIVERIES.c.object_key != "")
         self._connection.execute(DELIVERIES.update().where(sent).values(in_doubt=True))
-        self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now)))
+        self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now), holder=""))
 
     def publish(self, record: DeliveryRecord, now: datetime) -> None:
         event = event_of(
@@ -206,6 +210,7 @@ def _values(record: DeliveryRecord) -> dict[str, Any]:
         "urgency": delivery.urgency,
         "planned_us": _us(record.planned_at),
         "next_us": _us(record.next_at),
+        "holder": record.holder,
         "attempts": record.attempts,
         "failures": record.failures,
         "in_doubt": record.in_doubt,
@@ -233,6 +238,7 @@ def _record(row: sa.Row[Any]) -> DeliveryRecord:
         reason=row.reason,
         planned_at=_moment(row.planned_us),
         next_at=_moment(row.next_us),
+        holder=row.holder,
         attempts=row.attempts,
         failures=row.failures,
         in_doubt=row.in_doubt,

@@ -46,6 +46,7 @@ DELIVERIES = sa.Table(
     sa.Column("urgency", sa.Integer, nullable=False),
     sa.Column("planned_us", sa.BigInteger, nullable=False),
     sa.Column("next_us", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("in_doubt", sa.Boolean, nullable=False),

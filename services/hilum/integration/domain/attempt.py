@@ -92,6 +92,7 @@ class DeliveryRecord:
     in_doubt: bool = False
     changes: int = 0
     case_version: int = 0
+    holder: str = ""  # whose claim it is, while it is on its way
     priority: str = ""
     sha256: bytes = b""
     object_key: str = ""

@@ -1,6 +1,7 @@
 """Who watches a seeded world, and what must hold in it: at every step, and at the end.
 
 At every step
+    a message that came twice is one fact
     an acknowledged message is in the log, durably; a stored image too, with its object
     a priority is never lower than one that was sent before; it comes at most once for a study and an algorithm
     no priority follows a final report that the log has held for longer than the guard may be stale
@@ -24,6 +25,7 @@ from hilum.contracts.deliveries.v1.deliveries_pb2 import Delivery
 from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.contracts.messages.v1.messages_pb2 import RawMessage
+from hilum.contracts.orders.v1.orders_pb2 import Order
 from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.contracts.tasks.v1.tasks_pb2 import Task
 from hilum.eventlog.port import Event
@@ -42,8 +44,12 @@ class Violation(AssertionError):
     """Something that must hold does not; ``rule`` says which."""
 
     def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(f"{rule}: {detail}")
+        super().__init__(rule, detail)
         self.rule = rule
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.detail}"
 
 
 @dataclass
@@ -65,6 +71,7 @@ class Judge:
     letters: dict[str, DeadLetter] = field(default_factory=dict)
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
     priorities: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    stated: dict[tuple[str, int], str] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
 
     # What the log makes durable.
@@ -77,6 +84,9 @@ class Judge:
             case topics.INSTANCES.name:
                 instance = Instance.FromString(event.value)
                 self.instances[instance.sop_instance_uid, instance.sha256] = instance
+            case topics.ORDERS.name:
+                order = Order.FromString(event.value)
+                self._stated_once((order.message_control_id, order.ordinal), event.event_id)
             case topics.STUDIES.name:
                 self._case(CaseState.FromString(event.value))
             case topics.FINDINGS.name:
@@ -94,6 +104,11 @@ class Judge:
             case topics.TASKS_URGENT.name | topics.TASKS_ROUTINE.name | topics.TASKS_BACKFILL.name:
                 task = Task.FromString(event.value)
                 self.tasks[task.task_id] = task
+
+    def _stated_once(self, fact: tuple[str, int], event_id: str) -> None:
+        """The same event may come twice; the same fact under two identities may not."""
+        if self.stated.setdefault(fact, event_id) != event_id:
+            raise Violation("each_message_once", f"{fact[0]} was turned into orders twice")
 
     def _case(self, state: CaseState) -> None:
         known = self.cases.get(state.case_id)
@@ -199,6 +214,8 @@ class Judge:
             if study.patient_id not in known:
                 return "patient: not the one that survives"
         for state in case.algorithms:
+            if study.disposition == "cancelled" and state.disposition == "resulted":
+                continue  # its result was there before
             if state.disposition != study.disposition:
                 return f"{state.algorithm}: {state.disposition}, not {study.disposition}"
             if study.disposition == "resulted" and (wrong := self._result_differs(case, state.task_id, images)):

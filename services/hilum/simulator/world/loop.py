@@ -25,7 +25,7 @@ CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("proc
 
 @dataclass(eq=False)
 class Process:
-    """What lives and dies together. Dead: its callbacks are dropped unrun. Paused: they wait until it goes on."""
+    """What lives and dies together. Its callbacks wait while it is paused; when it is dead, for the world to end."""
 
     name: str
     alive: bool = True
@@ -39,7 +39,6 @@ class Process:
         """As kill -9: nothing of it runs any more, not even its ``finally``."""
         if self.alive:
             self.alive = False
-            self.waiting.clear()
             for told in self.at_death:
                 told()
 
@@ -165,6 +164,6 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 def _step(process: Process | None, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
     if process is None or (process.alive and not process.paused):
         callback(*args)
-    elif process.alive:
+    else:
         context = contextvars.copy_context()
         process.waiting.append(partial(context.run, callback, *args))

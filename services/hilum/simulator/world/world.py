@@ -16,7 +16,7 @@ from hilum.contracts import topics
 from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.embedded import packages_folder
 from hilum.errors import Unavailable
-from hilum.eventlog.port import event_of
+from hilum.eventlog.port import Event, event_of
 from hilum.hosting import Platform, Service
 from hilum.imaging.service import open_storage
 from hilum.inference.domain import Finding, State
@@ -40,7 +40,7 @@ from hilum.simulator.world.faults import Faults
 from hilum.simulator.world.history import History
 from hilum.simulator.world.judge import Judge, Violation
 from hilum.simulator.world.log import LogWeather, SimulatedLog
-from hilum.simulator.world.loop import CURRENT, Process, SimulatedLoop
+from hilum.simulator.world.loop import Process, SimulatedLoop
 from hilum.simulator.world.network import Network, Weather
 from hilum.simulator.world.peers import Manners, SimulatedHospital, SimulatedPeer
 from hilum.simulator.world.senders import Door, feed, modality
@@ -286,8 +286,11 @@ class World:
         if self._failed.done():
             self._failed.result()
 
-    def _durable(self, event: Any) -> None:
-        self.judge.durable(event)
+    def _durable(self, event: Event) -> None:
+        try:
+            self.judge.durable(event)
+        except Violation as found:
+            self.fail(found)
 
     def _held(self, key: str) -> bytes | None:
         return self.objects.held(key)
@@ -313,16 +316,16 @@ class World:
         """Let every task end, the killed ones too, where nothing can be seen or changed any more."""
         self._ended = True
         self._failed.cancel()
-        with suppress(BaseException):
+        with suppress(asyncio.CancelledError, Violation):
             self._failed.exception()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        CURRENT.set(None)
         for process in self.loop.processes:
-            process.alive, process.paused = True, False
-        for task in asyncio.all_tasks(self.loop):
-            with suppress(BaseException):
-                self.loop.run_until_complete(asyncio.wait({task}, timeout=60))
+            process.alive = True
+            process.go_on(self.loop)
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=600))
         self.databases.close()
         asyncio.set_event_loop(None)
         self.loop.close()
