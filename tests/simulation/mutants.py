@@ -1,0 +1,274 @@
+"""Bugs planted on purpose, each in the shape in which it is really made. The seeded world must find every one.
+
+Usage: python tests/simulation/mutants.py [--seeds 200] [NAME ...]. Prints which seed found it, and by which rule.
+"""
+
+# ruff: noqa: T201 - a command
+
+import argparse
+import asyncio
+import logging
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from hilum.eventlog import consumer
+from hilum.eventlog.consumer import Consumer, GiveUp
+from hilum.imaging import app as imaging
+from hilum.imaging.adapters.journal import EventJournal
+from hilum.imaging.domain import Decision
+from hilum.inference.adapters.state import SqlTaskQueue
+from hilum.ingest.adapters.state import EventLogRaw, SqlSightings
+from hilum.ingest.ports import Sighting
+from hilum.integration import app as integration
+from hilum.integration.adapters import hl7_rendering, ris
+from hilum.integration.adapters.documents import Documents
+from hilum.integration.adapters.state import SqlState
+from hilum.integration.domain.plan import Standing
+from hilum.integration.domain.priority import Ratchet
+from hilum.simulator.world.world import live
+from hilum.store import relay as relaying
+from hilum.store import sql
+from hilum.workflow.adapters.fact_book import SqlFacts
+from hilum.workflow.app import Workflow
+from hilum.workflow.domain import decision
+
+STUDIES = 40
+
+
+def acknowledged_before_the_append() -> None:
+    keep, kept = EventLogRaw.keep, set()
+
+    async def keep_later(self: EventLogRaw, message: Any) -> None:
+        task = asyncio.ensure_future(keep(self, message))
+        kept.add(task)
+        task.add_done_callback(lambda done: (kept.discard(done), done.cancelled() or done.exception()))
+
+    EventLogRaw.keep = keep_later  # type: ignore[method-assign]
+
+
+def stored_before_its_event() -> None:
+    stored, kept = EventJournal.stored, set()
+
+    async def stored_later(self: EventJournal, *told: Any) -> None:
+        task = asyncio.ensure_future(stored(self, *told))
+        kept.add(task)
+        task.add_done_callback(lambda done: (kept.discard(done), done.cancelled() or done.exception()))
+
+    EventJournal.stored = stored_later  # type: ignore[method-assign]
+
+
+def no_dedupe() -> None:
+    SqlSightings.note = lambda *_: Sighting.FIRST  # type: ignore[method-assign,assignment]
+
+
+def stale_guard() -> None:
+    """Asked when the delivery was planned, and not again when it is sent."""
+    plan_result, judge = integration.plan_result, integration.judge
+    del plan_result
+    integration.judge = lambda *_, **__: (Standing.DUE, None)  # type: ignore[assignment]
+    del judge
+
+
+def lost_outbox_row() -> None:
+    async def relay(outbox: Any, log: Any, clock: Any) -> None:
+        outbox.outbox_news.set()
+        while True:
+            await outbox.outbox_news.wait()
+            outbox.outbox_news.clear()
+            try:
+                while waiting := await outbox.outgoing(256):
+                    await outbox.relayed(waiting[-1].sequence)
+                    await log.append([one.event for one in waiting])
+            except relaying.Unavailable:
+                outbox.outbox_news.set()
+                await clock.sleep(1.0)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hilum.") and getattr(module, "relay", None) is relaying.relay:
+            module.relay = relay  # type: ignore[attr-defined]
+
+
+def offset_saved_before_state() -> None:
+    consume = sql.SqlStore.consume
+
+    async def offsets_first(self: Any, group: str, records: Any, handle: Any, on_error: Any) -> Any:
+        def offsets(transaction: Any) -> None:
+            known = sql._positions(transaction.connection, group)
+            ends = {sql._place(record): record.offset + 1 for record in records}
+            moves = [(place, known.get(place, 0), end) for place, end in ends.items() if end > known.get(place, 0)]
+            sql._advance(transaction.connection, group, moves)
+
+        def state(transaction: Any) -> Any:
+            for record in records:
+                sql._attempt(transaction, record, handle, on_error)
+
+        await self.transact(offsets)
+        return await self.transact(state)
+
+    del consume
+    sql.SqlStore.consume = offsets_first  # type: ignore[method-assign]
+
+
+def ratchet_lowered() -> None:
+    integration._ratchet = lambda *_: Ratchet()  # type: ignore[assignment]
+
+
+def merge_ignored() -> None:
+    SqlFacts._add_merge = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
+def late_instance_ignored() -> None:
+    hear = Workflow.hear_instance
+
+    def hear_in_time(self: Any, book: Any, site: str, study: str, fact: Any, cause: Any, now: Any) -> None:
+        row = book.case_of_study(site, study)
+        case = book.case(row.case_id) if row is not None else None
+        if case is None or not case.completeness.complete:
+            hear(self, book, site, study, fact, cause, now)
+
+    Workflow.hear_instance = hear_in_time  # type: ignore[method-assign]
+
+
+def report_status_ignored() -> None:
+    decision.report_status = lambda _: ""  # type: ignore[assignment]
+
+
+def control_id_renewed_on_resend() -> None:
+    numbers, of = count(), Documents.of
+
+    async def anew(self: Any, record: Any, render: Any) -> Any:
+        from dataclasses import replace
+
+        return await of(self, replace(record, object_key=""), render)
+
+    ris.message_control_id = hl7_rendering.message_control_id = lambda _: f"H{next(numbers):019d}"  # type: ignore[assignment]
+    Documents.of = anew  # type: ignore[method-assign]
+
+
+def policy_not_pinned() -> None:
+    policy = SqlState._policy
+
+    def newest(self: Any, message: Any) -> Any:
+        unpinned = type(message)()
+        unpinned.CopyFrom(message)
+        unpinned.policy_revision = 0
+        return policy(self, unpinned)
+
+    SqlState._policy = newest  # type: ignore[method-assign]
+
+
+def dead_letter_dropped() -> None:
+    on_error = Consumer._on_error
+
+    def dropped(self: Any, record: Any, error: Exception) -> Any:
+        outcome = on_error(self, record, error)
+        return GiveUp(None) if isinstance(outcome, GiveUp) else outcome
+
+    Consumer._on_error = dropped  # type: ignore[method-assign]
+
+
+def unavailable_is_given_up() -> None:
+    on_error = Consumer._on_error
+
+    def impatient(self: Any, record: Any, error: Exception) -> Any:
+        if isinstance(error, consumer.Unavailable):
+            return GiveUp(consumer.dead_letter(self._group, record, error, 1, self._clock.now()))
+        return on_error(self, record, error)
+
+    Consumer._on_error = impatient  # type: ignore[method-assign]
+
+
+def other_content_overwrites() -> None:
+    imaging.decide = lambda *_: Decision.STORE  # type: ignore[assignment]
+
+
+def claims_are_not_recovered() -> None:
+    SqlState.recover = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
+def a_task_in_hand_is_lost_with_its_performer() -> None:
+    SqlTaskQueue.recover = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
+def doubt_is_forgotten() -> None:
+    """What may have arrived before a crash is taken for unsent, and made anew from the case as it is now."""
+    of = Documents.of
+
+    async def anew(self: Any, record: Any, render: Any) -> Any:
+        from dataclasses import replace
+
+        return await of(self, replace(record, object_key=""), render)
+
+    Documents.of = anew  # type: ignore[method-assign]
+
+
+MUTANTS: tuple[Callable[[], None], ...] = (
+    acknowledged_before_the_append,
+    stored_before_its_event,
+    no_dedupe,
+    stale_guard,
+    lost_outbox_row,
+    offset_saved_before_state,
+    ratchet_lowered,
+    merge_ignored,
+    late_instance_ignored,
+    report_status_ignored,
+    control_id_renewed_on_resend,
+    policy_not_pinned,
+    dead_letter_dropped,
+    unavailable_is_given_up,
+    other_content_overwrites,
+    claims_are_not_recovered,
+    a_task_in_hand_is_lost_with_its_performer,
+    doubt_is_forgotten,
+)
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """``seed`` is the first that found it, 0 when none did."""
+
+    name: str
+    seed: int
+    found: str
+    seconds: float
+
+
+def hunt(name: str, seeds: int, studies: int = STUDIES) -> Hunt:
+    """In a process of its own: what is planted stays."""
+    logging.disable(logging.CRITICAL)
+    next(one for one in MUTANTS if one.__name__ == name)()
+    began = time.monotonic()
+    for seed in range(1, seeds + 1):
+        violation = live(seed, studies).violation
+        if violation is not None:
+            return Hunt(name, seed, str(violation), time.monotonic() - began)
+    return Hunt(name, 0, "", time.monotonic() - began)
+
+
+def main() -> int:
+    told = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    told.add_argument("--seeds", type=int, default=200)
+    told.add_argument("names", nargs="*")
+    arguments = told.parse_args()
+    names = arguments.names or [one.__name__ for one in MUTANTS]
+    missed = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
+        for found in pool.map(hunt, names, [arguments.seeds] * len(names)):
+            said = f"seed {found.seed:3d}  {found.found}" if found.seed else "NOT FOUND"
+            print(f"{found.name:44s} {said}  ({found.seconds:.0f} s)", flush=True)
+            if not found.seed:
+                missed.append(found.name)
+    print(f"{len(names) - len(missed)} of {len(names)} planted bugs found within {arguments.seeds} seeds")
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
