@@ -13,14 +13,13 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
 from hilum.dicom.ages import age_in_years, read_date
 from hilum.dicom.quiet import quiet
+from hilum.dicom.raw import stored, tag_and_vr, unsigned_short
 from hilum.dicom.uids import require_uid
 from hilum.errors import Rejected
 
@@ -182,26 +181,25 @@ def _guarded(read: Callable[[], T], otherwise: T) -> T:
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    tag, textual, several = _element(keyword)
-    if tag not in dataset:
+    raw = stored(dataset, keyword)
+    if raw is None:
         return ""
-    raw = _guarded(lambda: dataset.get_item(tag), None)
+    textual, several = _kind(keyword)
     if textual and isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
         value = raw.value
         # Most texts are plain ASCII, which needs no parser; an escape changes the character set (PS3.5 6.1.2.5).
         if value.isascii() and _ESCAPE not in value:
             text = value.decode("ascii")
             return _as_text(text.split("\\") if several and "\\" in text else text)
-    return _guarded(lambda: _as_text(dataset.get(keyword)), "")
+    number = unsigned_short(dataset, keyword)
+    return _guarded(lambda: _as_text(dataset.get(keyword)), "") if number is None else str(number)
 
 
 @cache
-def _element(keyword: str) -> tuple[BaseTag, bool, bool]:
-    """The tag, whether its value is text on the wire, and whether the backslash parts values in it (PS3.5 6.4)."""
-    tag = tag_for_keyword(keyword)
-    assert tag is not None, keyword
-    vr = dictionary_VR(tag)
-    return BaseTag(tag), vr in _TEXT_VRS, vr not in _ONE_TEXT_VRS
+def _kind(keyword: str) -> tuple[bool, bool]:
+    """Whether its value is text on the wire, and whether the backslash parts values in it (PS3.5 6.4)."""
+    _, vr = tag_and_vr(keyword)
+    return vr in _TEXT_VRS, vr not in _ONE_TEXT_VRS
 
 
 def _as_text(value: Any) -> str:
@@ -217,6 +215,8 @@ def _as_text(value: Any) -> str:
 
 def _tag(dataset: Dataset, keyword: str) -> str:
     if keyword.endswith("Sequence"):
+        if stored(dataset, keyword) is None:
+            return ""
         return _guarded(lambda: _code_meaning(dataset, keyword), "")
     return _text(dataset, keyword)
 

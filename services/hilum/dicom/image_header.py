@@ -11,6 +11,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.encaps import get_frame
 
 from hilum.dicom.codestream import check_rle_length, jpeg2000_size, jpeg_size
+from hilum.dicom.raw import stored, unsigned_short
 from hilum.errors import Rejected
 
 MAX_FRAME_SAMPLES = 1 << 26
@@ -85,7 +86,7 @@ def check_image(dataset: Dataset, frame: int = 0) -> ImageHeader:
 
 def _pixels(dataset: Dataset, keyword: str) -> bytes | memoryview:
     """The element's value, without copying what is still raw."""
-    raw = dataset.get_item(keyword)
+    raw = stored(dataset, keyword)
     if isinstance(raw, RawDataElement) and raw.value is not None:
         return raw.value
     value: bytes = dataset[keyword].value
@@ -120,7 +121,9 @@ def _read_header(dataset: Dataset, keyword: str) -> ImageHeader:
 
 def _integer(dataset: Dataset, keyword: str, least: int, greatest: int) -> int:
     try:
-        value = dataset.get(keyword)
+        value = unsigned_short(dataset, keyword)
+        if value is None:
+            value = dataset.get(keyword)
         if value is None or value == "":
             raise Rejected("image_header_missing", f"{keyword} is absent")
         number = int(value)

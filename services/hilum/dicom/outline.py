@@ -15,6 +15,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
 from hilum.dicom.quiet import quiet
+from hilum.dicom.raw import interned
 
 _EXPLICIT = struct.Struct("<HH2sH")
 _IMPLICIT = struct.Struct("<HHL")
@@ -23,8 +24,9 @@ _SHORT_VRS = {str(vr).encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_16}
 _LONG_VRS = {str(vr).encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_32}
 _EMPTY = {vr: empty_value_for_VR(vr, raw=True) for vr in (*_SHORT_VRS.values(), *_LONG_VRS.values(), None)}
 _UNDEFINED = 0xFFFFFFFF
-_CHARACTER_SET = BaseTag(0x00080005)
+_CHARACTER_SET = interned(0x00080005)
 _PIXEL_DATA = 0x7FE00010
+_PIXELS = frozenset({_PIXEL_DATA, 0x7FE00008, 0x7FE00009})  # the integer, float and double ones
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = 0xFFFE
 _LENT = 4096  # bytes: longer values are not copied where they are bytes to the library, which decodes the others
@@ -37,7 +39,7 @@ class _NotPlain(Exception):
 
 
 def outline(data: memoryview, *, implicit: bool) -> Dataset | None:
-    """The data set in little endian ``data``, its values raw; the long ones are parts of ``data`` itself.
+    """The data set in little endian ``data``, its values raw; pixel data are a part of ``data`` itself.
 
     The same as the parser gives, or None: then it has to be parsed.
     """
@@ -67,16 +69,16 @@ def _elements(data: memoryview, implicit: bool) -> dict[BaseTag, DataElement | R
                 raise _NotPlain
             lent = length > _LENT and (vr in _BYTES or (vr is None and tag == _PIXEL_DATA))
             value: Any = data[at:stop] if lent else bytes(data[at:stop]) if length else _EMPTY[vr]
-            element = RawDataElement(BaseTag(tag), vr, length, value, at, implicit, True)
+            element = RawDataElement(interned(tag), vr, length, value, at, implicit, True)
             at = stop
         elif tag == _PIXEL_DATA and vr in ("OB", "OW"):
             stop, after = _fragments_end(data, at)
             value = data[at:stop]
-            element = RawDataElement(BaseTag(tag), vr, _UNDEFINED, value, at, implicit, True)
+            element = RawDataElement(interned(tag), vr, _UNDEFINED, value, at, implicit, True)
             at = after
         elif vr == "SQ" or (implicit and _is_sequence(tag)):
             stop, after = _sequence_end(data, at, implicit, 0)
-            element = RawDataElement(BaseTag(tag), "SQ", stop - at, bytes(data[at:stop]), at, implicit, True)
+            element = RawDataElement(interned(tag), "SQ", stop - at, bytes(data[at:stop]), at, implicit, True)
             at = after
         else:
             raise _NotPlain

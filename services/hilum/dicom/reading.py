@@ -23,7 +23,7 @@ _INFLATED_AT_ONCE = 1 << 20
 def parse(data_set: bytes | memoryview, transfer_syntax_uid: str, max_bytes: int) -> Dataset:
     """The elements of ``data_set``, encoded in ``transfer_syntax_uid``; values stay raw until they are asked for.
 
-    Long values may be parts of ``data_set`` itself, where that is a memoryview: it must outlive them.
+    Pixel data may be a part of ``data_set`` itself, where that is a memoryview: it must outlive them.
 
     Raises:
         Rejected: ``data_set_unreadable``; ``data_set_too_large`` where it inflates to more than ``max_bytes``.

@@ -105,7 +105,7 @@ def test_encapsulated_pixel_data_are_found() -> None:
     assert assert_same(encoded(dataset, ExplicitVRLittleEndian), JPEGBaseline8Bit)
 
 
-def test_long_values_are_not_copied() -> None:
+def test_pixel_data_are_not_copied() -> None:
     data = bytearray(encoded(slice_of_many_kinds(), ExplicitVRLittleEndian))
     outlined = outline(memoryview(data), implicit=False)
     assert outlined is not None
