@@ -1,5 +1,7 @@
 """Digestion gives way to acknowledgement, for a while and not for ever."""
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from hilum.ingest.adapters.precedence import Precedence
@@ -28,6 +30,13 @@ class Clock:
         self.pauses += 1
 
 
+def elsewhere(work: Callable[[datetime], None], at: datetime) -> None:
+    """In a thread of its own, as digestion is."""
+    thread = threading.Thread(target=work, args=(at,))
+    thread.start()
+    thread.join()
+
+
 def test_in_quiet_there_is_no_pause() -> None:
     clock = Clock()
     Precedence(clock, clock.pause).give_way(NOW)
@@ -39,7 +48,7 @@ def test_it_pauses_until_the_last_answer_is_a_moment_ago() -> None:
     precedence = Precedence(clock, clock.pause)
     with precedence:
         pass
-    precedence.give_way(NOW)
+    elsewhere(precedence.give_way, NOW)
     assert clock.pauses == 1
 
 
@@ -47,7 +56,7 @@ def test_it_goes_on_after_a_while_however_many_messages_are_in_hand() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
     with precedence, precedence:
-        precedence.give_way(NOW)
+        elsewhere(precedence.give_way, NOW)
         assert 0.01 < clock.passed < 0.05
 
 
@@ -55,7 +64,7 @@ def test_a_message_that_has_waited_long_is_digested_at_once() -> None:
     clock = Clock()
     precedence = Precedence(clock, clock.pause)
     with precedence:
-        precedence.give_way(NOW - timedelta(minutes=1))
+        elsewhere(precedence.give_way, NOW - timedelta(minutes=1))
     assert clock.pauses == 0
 
 
@@ -67,5 +76,13 @@ def test_a_message_that_could_not_be_kept_is_in_hand_no_more() -> None:
             raise OSError
     except OSError:
         clock.passed += 1
-    precedence.give_way(clock.now())
+    elsewhere(precedence.give_way, clock.now())
+    assert clock.pauses == 0
+
+
+def test_in_the_thread_that_answers_it_does_not_pause() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    with precedence:
+        precedence.give_way(NOW)
     assert clock.pauses == 0

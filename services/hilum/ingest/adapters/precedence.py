@@ -6,6 +6,7 @@ own; never for long, so that it goes on under any load, and not at all for what 
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,17 +26,19 @@ class Precedence:
         self._pause = pause
         self._in_hand = 0
         self._last = -math.inf
+        self._answering: int | None = None  # the thread that answers
 
     def __enter__(self) -> None:
         self._in_hand += 1
+        self._answering = threading.get_ident()
 
     def __exit__(self, *_raised: object) -> None:
         self._in_hand -= 1
         self._last = self._clock.monotonic()
 
     def give_way(self, received_at: datetime) -> None:
-        """Return once it is quiet, or after a short while, or at once for what is late."""
-        if self._clock.now() - received_at >= _PATIENCE:
+        """Return once it is quiet, or after a short while; at once for what is late, or when it would hold up itself."""
+        if self._answering == threading.get_ident() or self._clock.now() - received_at >= _PATIENCE:
             return
         for _ in range(_PAUSES):
             if not self._in_hand and self._clock.monotonic() - self._last >= _QUIET_SECONDS:
