@@ -37,7 +37,7 @@ class Precedence:
         self._last = self._clock.monotonic()
 
     def give_way(self, received_at: datetime) -> None:
-        """Return once it is quiet, or after a short while; at once for what is late, or when it would hold up itself."""
+        """Return once it is quiet, or after a while; at once for what is late, or in the thread that answers."""
         if self._answering == threading.get_ident() or self._clock.now() - received_at >= _PATIENCE:
             return
         for _ in range(_PAUSES):
