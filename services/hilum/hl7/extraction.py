@@ -60,7 +60,10 @@ class Selection:
         self._prior = prior
         self._fields = _Fields(single, wanted)
         self._lists = [_ListReader(rule) for rule in rules if isinstance(rule, ListRule)]
-        self._plain = sorted({path.segment for path in paths if path.is_plain})
+        self._plain: dict[str, int] = {}  # segments of which the first is read, and how far it is split
+        for path in paths:
+            if path.is_plain:
+                self._plain[path.segment] = max(path.field + 1, self._plain.get(path.segment, 0))
         self._selected = {_row(path): path for rule in single for path in rule.places if not path.is_plain}
         self._readers: dict[tuple[str, ...], _Read] = {}  # as many as there are sets of segments that a group has
         self._remembered = lru_cache(REMEMBERED)(lambda layout: list(self._placed(layout)))
@@ -69,8 +72,8 @@ class Selection:
         """The values of each group. Absent ones have no key; an explicit null is ``""`` (two quotes)."""
         lines, delimiters, codec, layout = message.lines, message.delimiters, message.codec, message.layout
         separator = delimiters.field
-        for extent, firsts, read in self._remembered(layout) if layout.is_short else self._placed(layout):
-            rows = [lines[number].split(separator) for number in firsts.values()]
+        for extent, names, places, read in self._remembered(layout) if layout.is_short else self._placed(layout):
+            rows = [lines[number].split(separator, count) for number, count in places]
             if not self._selected and not self._lists:
                 yield read(rows, delimiters, codec)
                 continue
@@ -79,19 +82,19 @@ class Selection:
             values: dict[str, Value] = {}
             values.update(read([*rows, *(found[0].fields if found else [] for found in selected)], delimiters, codec))
             for each in self._lists:
-                if listed := each.read(dict(zip(firsts, rows, strict=True)), view):
+                if listed := each.read(dict(zip(names, rows, strict=False)), view):
                     values[each.name] = listed
             yield values
 
-    def _placed(self, layout: Layout) -> Iterator[tuple[Extent, Mapping[str, int], _Read]]:
-        """Each group: the lines that are read, by segment name, and how to read them."""
+    def _placed(self, layout: Layout) -> Iterator[tuple[Extent, Sequence[str], Sequence[tuple[int, int]], _Read]]:
+        """Each group: the rows' names; line and fields of those that are lines; how to read the rows."""
         for extent in layout.groups(self._anchors, self._prior):
-            firsts = {name: lines[0] for name in self._plain if (lines := extent.lines_of(name))}
-            names = (*firsts, *self._selected)
+            found = {name: (at[0], count) for name, count in self._plain.items() if (at := extent.lines_of(name))}
+            names = (*found, *self._selected)
             read = self._readers.get(names)
             if read is None:
                 self._readers[names] = read = self._fields.read_from(names)
-            yield extent, firsts, read
+            yield extent, names, list(found.values()), read
 
 
 class _Fields:

@@ -89,11 +89,15 @@ def _components(header: Sequence[str], number: int, message: Message) -> list[st
     text = header[number - 1] if number <= len(header) else ""
     if text.isalnum():  # no delimiter is a letter or a digit
         return [text]
-    _, component, repetition, _, subcomponent, _ = message.delimiters
-    components = text.split(repetition, 1)[0].split(component)
+    _, component, repetition, escape, subcomponent, _ = message.delimiters
+    if repetition in text:
+        text = text.split(repetition, 1)[0]
+    components = text.split(component)
     if subcomponent and subcomponent in text:
         components = [value.split(subcomponent, 1)[0] for value in components]
-    return [unescape(value, message.delimiters, message.codec) for value in components]
+    if escape in text:
+        components = [unescape(value, message.delimiters, message.codec) for value in components]
+    return components
 
 
 def _faults(
@@ -128,19 +132,19 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     ordinal = 0
     if _repeated_bytes(message, structure) > _REPEATED_BYTES:
         text = "its groups repeat too much: send them in several messages"
-        yield _error("100", "groups_too_many", text, Location(structure.groups[0]))
+        yield _error("100", "groups_too_many", text, Location(structure.anchors[0]))
     for ordinal, values in enumerate(structure.checked.read(message), 1):
         for path in structure.missing(values):
             if not message.layout.groups(structure.groups, structure.prior)[ordinal - 1].lines_of(path.segment):
                 text = f"a required segment is missing: {path.segment}"
                 yield _error("100", "segment_missing", text, Location(path.segment))
-            place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)
+            place = Location(path.segment, ordinal if path.segment in structure.anchors else 1, path.field)
             yield _error("101", "required_field_missing", "a required field is missing", place)
         for path in structure.implausible(values) if structure.kind == "order" else ():
-            place = Location(path.segment, ordinal if path.segment in structure.groups else 1, path.field)
+            place = Location(path.segment, ordinal if path.segment in structure.anchors else 1, path.field)
             yield _error("102", "uid_malformed", "the value is not a DICOM unique identifier", place)
     if not ordinal:
-        anchor = Location(structure.groups[0])
+        anchor = Location(structure.anchors[0])
         yield _error("100", "segment_missing", f"a required segment is missing: {anchor.segment}", anchor)
 
 

@@ -65,6 +65,7 @@ class Layout:
     def groups(self, anchors: tuple[str, ...], prior: tuple[str, ...] = ()) -> list[Extent]:
         """As `hilum.hl7.message.Message.groups`; without ``anchors``, the whole message.
 
+        An anchor of several segments (``ORC+OBR``) begins with whichever of them stands first, and shares none of them.
         A segment of ``prior`` after a group ends the groups: what follows are earlier results, whose ORC and OBR are
         no orders (PRIOR_RESULT, 2.5.1 4.4.4).
         """
@@ -74,7 +75,9 @@ class Layout:
         return found
 
     def _grouped(self, anchors: tuple[str, ...], prior: tuple[str, ...]) -> list[Extent]:
-        rank = {name: level for level, name in enumerate(anchors)}
+        parted = [anchor.split("+") for anchor in anchors]
+        rank = {name: level for level, names in enumerate(parted) for name in names}
+        ends = {name: names[names.index(name) :] for names in parted for name in names}
         alone = {
             name: lines
             for name in dict.fromkeys(self._names)
@@ -89,7 +92,9 @@ class Layout:
             level = rank.get(name)
             if levels and name in prior:
                 break
-            if level is not None:
+            if level is not None and level == len(levels) - 1 and levels[level].keys().isdisjoint(ends[name]):
+                levels[level][name] = [line]
+            elif level is not None:
                 if not levels:
                     before = {**alone, **self._by_name(header + patient)}
                     before.pop("OBX", None)  # those are the patient's (2.8 7.3.1), not the order's

@@ -74,6 +74,11 @@ class Structure:
     required: tuple[tuple[str, ...], ...]
 
     @cached_property
+    def anchors(self) -> tuple[str, ...]:
+        """The segments that begin a group."""
+        return tuple(name for anchor in self.groups for name in anchor.split("+"))
+
+    @cached_property
     def all(self) -> Selection:
         """Every logical field."""
         return Selection(self.fields.values(), self.groups, prior=self.prior)
@@ -99,7 +104,10 @@ class Structure:
     def missing(self, values: Mapping[str, Value]) -> Iterator[FieldPath]:
         """The first place of each required field that ``values`` lacks."""
         for names in self.required:
-            if not any(name in values for name in names):
+            for name in names:
+                if name in values:
+                    break
+            else:
                 yield self.fields[names[0]].places[0]
 
     def implausible(self, values: Mapping[str, Value]) -> Iterator[FieldPath]:
