@@ -91,13 +91,18 @@ class SqliteEventLog:
 
     async def append(self, events: Sequence[Event]) -> None:
         """A cancelled append may still reach the log. Raises `Fault` (`event_malformed`) for an unstorable event."""
+        if events:
+            await self._writing().append(self._rows(events))
+
+    def append_blocking(self, events: Sequence[Event], seconds: float) -> None:
+        """As `append`, for a thread without an event loop. Raises `Unavailable` (`log_slow`) after ``seconds``, too."""
         if not events:
             return
+        done = self._writing().append_blocking(self._rows(events))
         try:
-            ready = [rows.row_of(event, self._partitions) for event in events]
-        except (TypeError, ValueError) as error:
-            raise Fault("event_malformed", f"an event cannot be stored: {type(error).__name__}") from error
-        await self._writing().append(ready)
+            done.result(seconds)
+        except TimeoutError as error:
+            raise Unavailable("log_slow", f"the event log did not answer within {seconds:.0f} s") from error
 
     async def heads(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         await self._read(self._refresh_heads)
@@ -115,6 +120,12 @@ class SqliteEventLog:
                     "log_lost", f"{place.topic}/{place.partition} ends before what was read of it: {_OTHER_LOG}"
                 )
         return SqliteReader(self, positions)
+
+    def _rows(self, events: Sequence[Event]) -> list[rows.Row]:
+        try:
+            return [rows.row_of(event, self._partitions) for event in events]
+        except (TypeError, ValueError) as error:
+            raise Fault("event_malformed", f"an event cannot be stored: {type(error).__name__}") from error
 
     def _writing(self) -> Writer:
         if self._writer is None:

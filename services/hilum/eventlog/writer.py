@@ -8,6 +8,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
@@ -22,12 +23,14 @@ _GROUP_LIMIT = 4096  # events in one commit
 _CHUNKS = (64, 16, 4, 1)
 
 Heads = Mapping[TopicPartition, int]
+_Done = asyncio.Future[None] | Future[None]
 
 
 class _Append(NamedTuple):
     rows: Sequence[Row]
-    done: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
+    done: _Done
+    loop: asyncio.AbstractEventLoop | None
+    """Where ``done`` is told; None for a thread that blocks."""
 
 
 class Watch(NamedTuple):
@@ -56,11 +59,14 @@ class Writer:
     def append(self, rows: Sequence[Row]) -> asyncio.Future[None]:
         """Done once ``rows`` are durable, or failed with `Unavailable`. Raises `Unavailable` when closed."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        with self._gate:
-            if self._closed:
-                raise Unavailable("log_closed", "the event log is not open")
-            self._queue.put(_Append(rows, done, loop))
+        done = loop.create_future()
+        self._put(_Append(rows, done, loop))
+        return done
+
+    def append_blocking(self, rows: Sequence[Row]) -> Future[None]:
+        """As `append`, for a thread that has no event loop."""
+        done: Future[None] = Future()
+        self._put(_Append(rows, done, None))
         return done
 
     def close(self) -> None:
@@ -69,6 +75,12 @@ class Writer:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
+
+    def _put(self, append: _Append) -> None:
+        with self._gate:
+            if self._closed:
+                raise Unavailable("log_closed", "the event log is not open")
+            self._queue.put(append)
 
     def _run(self) -> None:
         closing = False
@@ -96,16 +108,18 @@ class Writer:
         """Commit ``appends`` as one group, then wake each loop once, however much of it is done there."""
         group = [row for append in appends for row in append.rows]
         failure = self._commit(group)
-        done: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        done: dict[asyncio.AbstractEventLoop | None, list[_Done]] = {}
         for append in appends:
             done.setdefault(append.loop, []).append(append.done)
-        news: dict[asyncio.AbstractEventLoop, list[asyncio.Event]] = {}
+        _tell(done.pop(None, ()), failure, ())
+        news: dict[asyncio.AbstractEventLoop | None, list[asyncio.Event]] = {}
         if failure is None:
             topics = {row.place.topic for row in group}
             for watch in tuple(self.watches):
                 if not watch.topics.isdisjoint(topics):
                     news.setdefault(watch.loop, []).append(watch.news)
         for loop in done.keys() | news.keys():
+            assert loop is not None
             with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(_tell, done.get(loop, ()), failure, news.get(loop, ()))
 
@@ -149,7 +163,7 @@ class Writer:
         return self._heads
 
 
-def _tell(futures: Iterable[asyncio.Future[None]], failure: Unavailable | None, news: Iterable[asyncio.Event]) -> None:
+def _tell(futures: Iterable[_Done], failure: Unavailable | None, news: Iterable[asyncio.Event]) -> None:
     for future in futures:
         if future.done():
             continue  # cancelled

@@ -143,3 +143,32 @@ async def test_a_busy_partition_leaves_the_others_their_share_of_each_fetch(log:
         assert told == list(range(len(told)))
     assert len(fetched) + len(rest) == 401
     await reader.close()
+
+
+async def test_a_thread_without_an_event_loop_appends_and_readers_hear_of_it(log: SqliteEventLog) -> None:
+    async def beginning(_place: TopicPartition) -> int:
+        return 0
+
+    reader = await log.reader("group", ["orders"], beginning)
+    reading = asyncio.create_task(reader.fetch(10, 10))
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(log.append_blocking, [event(1), event(2)], 10)
+    assert [record.event.event_id for record in await reading] == ["event-1", "event-2"]
+    await reader.close()
+
+
+def test_a_thread_waits_no_longer_than_told(log: SqliteEventLog, tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable) as refused:
+        log.append_blocking([event(1)], 0.05)
+    holder.execute("COMMIT")
+    holder.close()
+    assert refused.value.code == "log_slow"
+
+
+def test_a_thread_is_told_that_the_log_is_closed(log: SqliteEventLog) -> None:
+    log.close()
+    with pytest.raises(Unavailable) as refused:
+        log.append_blocking([event(1)], 1)
+    assert refused.value.code == "log_closed"
