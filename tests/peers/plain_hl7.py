@@ -33,7 +33,7 @@ class SlowMessage:
             yield self.lines
             return
         lines = self._without_earlier_results(structure)
-        rank = {name: level for level, name in enumerate(structure.groups)}
+        rank = {name: level for level, name in enumerate(structure.anchors)}
         anchors = [number for number, line in enumerate(lines) if line[:3] in rank]
         blocks = [0] + [number for number, line in enumerate(lines) if line[:3] == "PID" and "PID" not in rank]
         for at, anchor in enumerate(anchors):
@@ -44,7 +44,8 @@ class SlowMessage:
             if after < block_end and rank[lines[after][:3]] > level:
                 continue  # the deeper one is the group, or leads to it
             chain, above = [anchor], level
-            for earlier in reversed([number for number in anchors[:at] if number >= block]):
+            shared = anchors[:at] if len(structure.groups) == len(structure.anchors) else anchors[max(at - 1, 0) : at]
+            for earlier in reversed([number for number in shared if number >= block]):
                 if rank[lines[earlier][:3]] < above:
                     chain.insert(0, earlier)
                     above = rank[lines[earlier][:3]]
@@ -56,7 +57,7 @@ class SlowMessage:
         for number, line in enumerate(self.lines):
             if opened and line[:3] in structure.prior:
                 return self.lines[:number]
-            opened = opened or line[:3] in structure.groups
+            opened = opened or line[:3] in structure.anchors
         return self.lines
 
     def _with_followers(self, lines: list[Line], anchor: int, anchors: list[int], blocks: list[int]) -> list[Line]:

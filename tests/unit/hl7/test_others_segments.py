@@ -39,3 +39,19 @@ def test_observations_of_the_patient_are_none_of_a_report(tables: PathTables) ->
     )
     assert "observations" not in bare
     assert [row["value"] for row in full["observations"]] == ["clear"]  # type: ignore[attr-defined]
+
+
+def test_a_report_without_an_orc_takes_no_number_from_the_one_before(tables: PathTables) -> None:
+    """ORDER_OBSERVATION (2.5.1 7.3.1): else the final report of one order would end the case of another."""
+    reports = [
+        "ORC|RE|P1|F1||CM",
+        "OBR|1|P1|F1|XCHEST",
+        "NTE|1||note",
+        "OBR|2||F2|XHAND",
+        "ORC|RE|P3",
+        "OBR|3||F3|XFOOT",
+    ]
+    rows = read(of("ORU^R01", *reports), tables)
+    assert [row.get("placer_order_number") for row in rows] == ["P1", None, "P3"]
+    assert [row["filler_order_number"] for row in rows] == ["F1", "F2", "F3"]
+    assert [row.get("order_status") for row in rows] == ["CM", None, None]
