@@ -138,7 +138,7 @@ class Inference:
         while True:
             async with self._workers.lease() as lease:
                 self._news.clear()
-                queued = await self._transactions.on_queue(lambda queue: queue.claim(holder))
+                queued = await self._transactions.on_queue(lambda queue: queue.claim(holder, self._clock.now()))
                 done = queued is None or await self._one(lease, queued, holder)
             if queued is None:
                 await self._news.wait()

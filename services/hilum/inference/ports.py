@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from hilum.inference.domain import Finding, Input, Task
@@ -81,14 +81,21 @@ class QueuedTask:
     deaths: int
 
 
+HELD_FOR = timedelta(minutes=5)
+"""Longer than a worker is given for a task, several times."""
+
+
 class TaskQueue(Protocol):
     """The durable queue, in one transaction."""
 
     def add(self, queued: QueuedTask) -> bool:
         """False when the task is known already, waiting or done."""
 
-    def claim(self, holder: str) -> QueuedTask | None:
-        """The task that ``holder`` has in hand already, else the most urgent that waits, now in its hand."""
+    def claim(self, holder: str, now: datetime) -> QueuedTask | None:
+        """The task that ``holder`` has in hand already, else the most urgent that waits, now in its hand.
+
+        One that was in another's hand for longer than `HELD_FOR` waits: its holder died, or stands still.
+        """
 
     def give_back(self, task_id: str, holder: str, *, died: bool) -> None:
         """It waits again, where it is in the hand of ``holder``; ``died`` counts one more worker that it has cost."""

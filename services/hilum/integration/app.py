@@ -16,6 +16,7 @@ from hilum.integration.domain.attempt import (
     DeliveryRecord,
     Outcome,
     Persistence,
+    abandoned,
     settled,
     stopped,
     suppressed,
@@ -42,7 +43,7 @@ def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...]
     if case is None:
         return
     for record in state.of_case(case_id):
-        if record.claimed(now):
+        if record.claimed:
             continue  # its attempt is settled first; the guard looks again before another
         if record.state == HELD and record.reason == IDENTITY_CONFLICT.code and not case.conflict:
             _publish(state, replace(record, state=PLANNED, reason="", next_at=now), now)
@@ -63,7 +64,7 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
     reruns = [record for record in state.of_case(result.case_id) if _same_algorithm(record, known)]
     for record in reruns:
         older = record.delivery.revision < result.revision
-        if older and record.open and not record.claimed(now):
+        if older and record.open and not record.claimed:
             _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
     late = any(record.delivery.revision > result.revision for record in reruns)
     planned = plan(result, case, destinations, ratchets, now)
@@ -107,7 +108,8 @@ def claim(
     claimed: list[Assignment] = []
     if withheld(now, fresh_at):
         return claimed
-    for record in (*state.held_by(destination.name, holder), *state.due(destination.name, now, limit)):
+    for found in (*state.held_by(destination.name, holder), *state.due(destination.name, now, limit)):
+        record = found if found.holder in ("", holder) else abandoned(found)
         known = state.result(record.result_id)
         case = state.case(record.delivery.case_id)
         if known is None or case is None:

@@ -13,7 +13,7 @@ from hilum.inference.adapters.contracts import message_of, task_of
 from hilum.inference.adapters.state import SqlTaskQueue
 from hilum.inference.adapters.tables import METADATA
 from hilum.inference.domain import Input, Task, Urgency
-from hilum.inference.ports import QueuedTask
+from hilum.inference.ports import HELD_FOR, QueuedTask
 from hilum.store.sql import SqlStore, open_sqlite
 
 NOW = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
@@ -42,6 +42,7 @@ _NUMBERS = count()
 
 class Queue:
     def __init__(self, path: Path) -> None:
+        self.now = NOW
         self._path = path
         self.store: SqlStore = open_sqlite(path, METADATA)
 
@@ -56,7 +57,7 @@ class Queue:
     async def claim(self, holder: str = "") -> QueuedTask | None:
         """As ``holder``; by default each time as somebody else."""
         by = holder or str(next(_NUMBERS))
-        return await self.run(lambda queue: queue.claim(by))  # type: ignore[no-any-return]
+        return await self.run(lambda queue: queue.claim(by, self.now))  # type: ignore[no-any-return]
 
     def reopen(self) -> None:
         self.store.close()
@@ -124,6 +125,18 @@ async def test_a_claim_whose_answer_was_lost_is_given_again(queue: Queue) -> Non
     second = await queue.claim("one")
     assert second is not None
     assert second.task.task_id == "task-2"
+
+
+async def test_a_task_whose_holder_is_gone_for_long_is_given_to_another(queue: Queue) -> None:
+    """Found by the seeded world: one of two processes died with a task in hand."""
+    await queue.add(task(1))
+    await queue.claim("one")
+    queue.now = NOW + HELD_FOR - timedelta(seconds=1)
+    assert await queue.claim("another") is None
+    queue.now = NOW + HELD_FOR
+    assert await queue.claim("another") is not None
+    await queue.run(lambda q: q.give_back("task-1", "one", died=False))
+    assert await queue.claim("third") is None
 
 
 async def test_a_worker_that_died_is_counted(queue: Queue) -> None:

@@ -14,7 +14,16 @@ from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.integration.adapters.state import SqlState, SqlTransactions
 from hilum.integration.adapters.tables import METADATA
 from hilum.integration.app import apply_case, claim, plan_result, settle
-from hilum.integration.domain.attempt import DeliveryRecord, Failed, Held, Landed, Outcome, Persistence, Refused
+from hilum.integration.domain.attempt import (
+    CLAIMED_FOR,
+    DeliveryRecord,
+    Failed,
+    Held,
+    Landed,
+    Outcome,
+    Persistence,
+    Refused,
+)
 from hilum.integration.domain.plan import Destination, Peer
 from hilum.integration.ports import Assignment
 from hilum.packages import load_all
@@ -138,7 +147,21 @@ def test_what_is_on_its_way_is_claimed_once(desk: Desk) -> None:
     desk.case()
     desk.result(result_message())
     assert len(desk.claimed(RIS)) == 1
-    assert desk.claimed(RIS, later(hours=20), fresh_at=later(hours=20)) == []
+    soon = NOW + CLAIMED_FOR - timedelta(seconds=1)
+    assert desk.claimed(RIS, soon, fresh_at=soon) == []
+
+
+def test_a_claim_whose_holder_is_gone_for_long_passes_on_and_is_in_doubt(desk: Desk) -> None:
+    """Found by the seeded world: one of two processes died with a delivery on its way."""
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.rendered(first.record)
+    then = NOW + CLAIMED_FOR
+    (again,) = desk.claimed(RIS, then, fresh_at=then)
+    assert again.record.in_doubt
+    desk.settled(first, Failed("ris_no_answer"), then)
+    assert desk.claimed(RIS, then, fresh_at=then) == []
 
 
 @pytest.mark.parametrize("away", [timedelta(minutes=1), timedelta(hours=23), timedelta(days=40)])

@@ -15,7 +15,7 @@ from hilum.ids import event_id
 from hilum.inference.adapters.contracts import Codes, message_of, result_of, task_of
 from hilum.inference.adapters.tables import TASKS
 from hilum.inference.app import Outcome
-from hilum.inference.ports import QueuedTask, TaskQueue
+from hilum.inference.ports import HELD_FOR, QueuedTask, TaskQueue
 from hilum.store.patience import PatientStore
 from hilum.store.sql import SqlStore, SqlTransaction
 
@@ -23,15 +23,21 @@ _T = TypeVar("_T")
 _NEVER_US = 2**62
 # Built once: to build a statement costs several times what it costs to run it.
 _NEW = insert(TASKS).on_conflict_do_nothing(index_elements=["task_id"])
+_IN_HAND = TASKS.c.state == "in_hand"
 _FIRST = (
     sa.select(TASKS)
-    .where(TASKS.c.state == "waiting")
+    .where(
+        (TASKS.c.state == "waiting")
+        | ((TASKS.c.state == "in_hand") & (TASKS.c.held_until_us <= sa.bindparam("now_us")))
+    )
     .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
     .limit(1)
 )
 _HELD = sa.select(TASKS).where(TASKS.c.state == "in_hand", TASKS.c.holder == sa.bindparam("by")).limit(1)
 _TAKEN = (
-    TASKS.update().where(TASKS.c.sequence == sa.bindparam("number")).values(state="in_hand", holder=sa.bindparam("by"))
+    TASKS.update()
+    .where(TASKS.c.sequence == sa.bindparam("number"))
+    .values(state="in_hand", holder=sa.bindparam("by"), held_until_us=sa.bindparam("until_us"))
 )
 _FINISHED = (
     TASKS.update()
@@ -59,11 +65,12 @@ class SqlTaskQueue:
         }
         return self._connection.execute(_NEW, row).rowcount == 1
 
-    def claim(self, holder: str) -> QueuedTask | None:
-        row = self._connection.execute(_HELD, {"by": holder}).first() or self._connection.execute(_FIRST).first()
+    def claim(self, holder: str, now: datetime) -> QueuedTask | None:
+        held = self._connection.execute(_HELD, {"by": holder}).first()
+        row = held or self._connection.execute(_FIRST, {"now_us": _us(now)}).first()
         if row is None:
             return None
-        self._connection.execute(_TAKEN, {"number": row.sequence, "by": holder})
+        self._connection.execute(_TAKEN, {"number": row.sequence, "by": holder, "until_us": _us(now + HELD_FOR)})
         task = task_of(tasks_pb2.Task.FromString(row.task))
         return QueuedTask(task, json.loads(row.headers), row.deaths)
 

@@ -11,6 +11,7 @@ TASKS = sa.Table(
     sa.Column("task_id", sa.Text, nullable=False, unique=True),
     sa.Column("state", sa.Text, nullable=False),  # waiting, in_hand, done
     sa.Column("holder", sa.Text, nullable=False, server_default=""),  # who has it in hand
+    sa.Column("held_until_us", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("urgency", sa.Integer, nullable=False),
     sa.Column("due_us", sa.BigInteger, nullable=False),
     sa.Column("deaths", sa.Integer, nullable=False),

@@ -18,7 +18,7 @@ from hilum.eventlog.port import event_of
 from hilum.ids import event_id
 from hilum.integration.adapters.contracts import Packages, PolicySeen, case_of, message_of, result_of
 from hilum.integration.adapters.tables import CASES, DELIVERIES, POLICIES, RESULTS
-from hilum.integration.domain.attempt import CLAIMED_FOR, HELD, HELD_BY_PEER, PLANNED, DeliveryRecord, Proof
+from hilum.integration.domain.attempt import HELD, HELD_BY_PEER, PLANNED, DeliveryRecord, Proof
 from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.plan import Delivery, Kind, Standing
 from hilum.integration.domain.result import AlgorithmResult
@@ -145,7 +145,7 @@ class SqlState:
 
     def recover(self, now: datetime) -> None:
         """What was claimed when the process ended may be claimed again; it may have been sent."""
-        claimed = _WAITING & (DELIVERIES.c.next_us > _us(now + CLAIMED_FOR / 2))
+        claimed = _WAITING & (DELIVERIES.c.holder != "")
         sent = claimed & (DELIVERIES.c.object_key != "")
         self._connection.execute(DELIVERIES.update().where(sent).values(in_doubt=True))
         self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now), holder=""))

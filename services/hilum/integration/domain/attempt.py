@@ -10,8 +10,8 @@ from hilum.integration.domain.rule import Rule
 PLANNED, LANDED, REFUSED, HELD, UNCONFIRMED = "planned", "landed", "refused", "held", "unconfirmed"
 PATIENT_UNKNOWN, PATIENT_AMBIGUOUS = "patient_unknown", "patient_ambiguous"
 HELD_BY_PEER = frozenset({PATIENT_UNKNOWN, PATIENT_AMBIGUOUS})
-# Until it is settled; after a crash a start recovers it, however long the house stood still: no other wait comes near.
-CLAIMED_FOR = timedelta(days=36_500)
+# Longer than any attempt takes. A claim that is older is of a process that died, or stands still: another may take it.
+CLAIMED_FOR = timedelta(minutes=5)
 _LONGEST_WAIT = timedelta(seconds=60)  # between two attempts of ours
 _LONGEST_WISH = timedelta(hours=1)  # that a peer may put us off for
 
@@ -114,9 +114,15 @@ class DeliveryRecord:
         """Whether the peer has seen, or may have seen, its document: from then on it stays as it is."""
         return self.attempts > 0 or self.in_doubt
 
-    def claimed(self, now: datetime) -> bool:
+    @property
+    def claimed(self) -> bool:
         """Whether it is on its way at this moment: its attempt will say what became of it."""
-        return self.next_at > now + CLAIMED_FOR / 2
+        return bool(self.holder)
+
+
+def abandoned(record: DeliveryRecord) -> DeliveryRecord:
+    """``record`` when its holder died with it, or stands still: it may have been sent."""
+    return replace(record, holder="", in_doubt=record.in_doubt or record.object_key != "")
 
 
 def suppressed(rule: Rule) -> str:

@@ -19,6 +19,7 @@ from hilum.simulator.world.history import History
 from hilum.simulator.world.loop import CURRENT, Process, SimulatedLoop
 
 PARTITIONS = 4
+_SESSION_SECONDS = 1.0
 
 
 @dataclass
@@ -106,9 +107,15 @@ class SimulatedLog:
         members = [one for one in self._groups.get(group, []) if one.lives]
         self._groups[group] = members
         awake = [one for one in members if not one.sleeps]
+        if not awake:
+            return
         for number, place in enumerate(self.partitions):
             for position, one in enumerate(awake):
                 one.assign(place, mine=place.topic in one.topics and number % len(awake) == position)
+
+    def miss(self, group: str) -> None:
+        """A member died: it is missed a while later, and others get its partitions."""
+        self._loop.call_at(self._loop.time() + _SESSION_SECONDS, self.rebalance, group, context=_nobodys())
 
     def leave(self, reader: "SimulatedReader") -> None:
         members = self._groups.get(reader.group, [])
@@ -164,6 +171,8 @@ class SimulatedReader:
         self.news = asyncio.Event()
         self._closed = False
         self._turn = 0
+        if process is not None:
+            process.at_death.append(lambda: log.miss(group))
 
     @property
     def lives(self) -> bool:
