@@ -94,7 +94,9 @@ _REST = (
     "NK1|1|Example^Bea|SPO^Spouse^HL70063|12 High Street^^Town^^AB1 2CD^GB|0123456789\r"
     "GT1|1||Example^Ada||12 High Street^^Town^^AB1 2CD^GB|0123456789|||||SEL^Self^HL70063\r"
     "IN1|1|A1^Basic^L|INS01|Example Insurance|1 Mutual Way^^Town^^EF3 4GH^GB|||G77||||20260101|20261231|||Example^Ada\r"
+    "IN1|2|B2^Extra^L|INS02|Other Insurance|2 Mutual Way^^Town^^EF3 4GH^GB|||G78||||20260101|20261231|||Example^Ada\r"
     "AL1|1|DA|PEN^Penicillin^L|SV|Rash|20200101\r"
+    "AL1|2|MA|IOD^Iodinated contrast^L|MO|Urticaria|20210101\r"
 )
 _NOTES = "DG1|1||R07.4^Chest pain, unspecified^I10|||A\rNTE|1|L|Portable. Patient cannot stand.\rNTE|2|L|Call ward 7.\r"
 

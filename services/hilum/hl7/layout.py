@@ -124,8 +124,9 @@ class Layout:
 
 def layout_of(lines: Sequence[str], separator: str) -> Layout:
     """The layout of ``lines``; the same one for the same names, unless they are many."""
-    heads = map(_HEAD, lines)
-    return _remembered("\r".join((separator, *heads))) if len(lines) <= _SHORT else Layout(list(heads), separator)
+    if len(lines) > _SHORT:
+        return Layout([*map(_HEAD, lines)], separator)
+    return _remembered("\r".join((separator, *map(_HEAD, lines))))
 
 
 @lru_cache(REMEMBERED)

@@ -141,8 +141,8 @@ def parse(raw: bytes, default_charset: str = "ASCII") -> Message:
     if not header.startswith("MSH") or len(header) < 5:
         raise Rejected("header_missing", "the message does not begin with an MSH segment")
     delimiters = read_delimiters(header)
-    fields = header.split(delimiters.field, 18)
-    charset = fields[17] if len(fields) > 17 else ""
+    later = header.count(delimiters.field) - 16  # MSH-18, counted from the end, where it mostly stands
+    charset = header.rsplit(delimiters.field, later)[1] if later > 0 else ""
     codec, several = declared_codec(charset, delimiters.repetition, default_charset)
     text = decode(raw, codec, several)
     if "\n" in text:
