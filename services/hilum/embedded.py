@@ -27,6 +27,7 @@ from hilum.eventlog.sqlite import SqliteEventLog
 from hilum.hosting import Platform, Readiness, Service, SystemClock, cancel_on_signals, host
 from hilum.http import HttpService, application
 from hilum.objects.files import FileObjects
+from hilum.objects.leftovers import Leftovers
 from hilum.site import Site, load_site
 from hilum.store.integrity import check_state
 from hilum.store.room import Room, trouble_of
@@ -223,7 +224,7 @@ async def running(options: Options) -> AsyncIterator[Running]:
     try:
         with _locked(options) as interrupted:
             await asyncio.to_thread(_check_state, options, interrupted)
-            async with _running(options, site) as system:
+            async with _running(options, site, interrupted) as system:
                 yield system
     finally:
         if provider is not None:
@@ -243,7 +244,7 @@ def _check_state(options: Options, interrupted: frozenset[str]) -> None:
 
 
 @asynccontextmanager
-async def _running(options: Options, site: Site) -> AsyncIterator[Running]:
+async def _running(options: Options, site: Site, interrupted: frozenset[str]) -> AsyncIterator[Running]:
     platform, log = open_platform(options, site)
     try:
         services = build_services(options, platform)
@@ -252,7 +253,8 @@ async def _running(options: Options, site: Site) -> AsyncIterator[Running]:
         http = HttpService(
             application(readiness), "127.0.0.1", 8080 if options.http_port is None else options.http_port
         )
-        hosting = asyncio.create_task(host([*services, http, room], readiness))
+        leftovers = Leftovers(platform.objects_folder, platform.clock.now(), wanted=bool(interrupted))
+        hosting = asyncio.create_task(host([*services, http, room, leftovers], readiness))
         try:
             await _ready_or_failed(readiness, hosting)
             yield Running(site, {service.name: service for service in services}, http.port, hosting)
