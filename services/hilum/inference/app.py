@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -31,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _DEATHS = 2  # a task that ends two workers ends as failed:engine
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_LOOK_SECONDS = 5.0  # without news: another process may have heard of a task, and died before it was performed
 _KEEP_DONE = timedelta(days=30)
 _METER = metrics.get_meter("hilum")
 _TASKS = _METER.create_counter("hilum.inference.tasks", description="tasks concluded, by outcome and model")
@@ -141,7 +143,9 @@ class Inference:
                 queued = await self._transactions.on_queue(lambda queue: queue.claim(holder, self._clock.now()))
                 done = queued is None or await self._one(lease, queued, holder)
             if queued is None:
-                await self._news.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._news.wait()
             elif done:
                 failures = 0
                 self.wake()  # another performer may be waiting while tasks remain
