@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE
-from hilum.hl7.escapes import unescape
 from hilum.hl7.header import Header, read_header
 from hilum.hl7.message import Message, parse
 from hilum.hl7.paths import PathTables, Structure
@@ -76,28 +75,11 @@ def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
         message = parse(raw, rules.default_charset)
     except Rejected as error:
         return Verdict(_unreadable(raw, error), header)
-    fields = message.lines[0].split(message.delimiters.field)
-    values = {number: _components(fields, number, message) for number in _REQUIRED}
+    values = message.header(_REQUIRED)
     code, event = [*values[9], ""][:2]
     structure = rules.tables.by_message.get(f"{code}^{event}")
     fault = next(_faults(message, values, structure, rules), ACCEPTED)
     return Verdict(fault, header, message, structure)
-
-
-def _components(header: Sequence[str], number: int, message: Message) -> list[str]:
-    """The components of a header field, of each its first subcomponent."""
-    text = header[number - 1] if number <= len(header) else ""
-    if text.isalnum():  # no delimiter is a letter or a digit
-        return [text]
-    _, component, repetition, escape, subcomponent, _ = message.delimiters
-    if repetition in text:
-        text = text.split(repetition, 1)[0]
-    components = text.split(component)
-    if subcomponent and subcomponent in text:
-        components = [value.split(subcomponent, 1)[0] for value in components]
-    if escape in text:
-        components = [unescape(value, message.delimiters, message.codec) for value in components]
-    return components
 
 
 def _faults(

@@ -5,7 +5,7 @@ access. Text that nobody asks for is never split. Unknown segments and fields ar
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE, declared_codec, decode, encode
@@ -61,6 +61,25 @@ class Message:
         if self._segments is None:
             _ = self.segments
         return self._index.get(name, [])
+
+    def header(self, numbers: Iterable[int]) -> dict[int, list[str]]:
+        """The components of these fields of the first segment, MSH, each as ``get`` reads it; at least one a field."""
+        fields = self.lines[0].split(self.delimiters.field)
+        return {number: self._components(fields[number - 1]) if number <= len(fields) else [""] for number in numbers}
+
+    def _components(self, text: str) -> list[str]:
+        """Of the first repetition, the first subcomponents."""
+        if text.isalnum():  # no delimiter is a letter or a digit
+            return [text]
+        _, component, repetition, escape, subcomponent, _ = self.delimiters
+        if repetition in text:
+            text = text.split(repetition, 1)[0]
+        components = text.split(component)
+        if subcomponent and subcomponent in text:
+            components = [value.split(subcomponent, 1)[0] for value in components]
+        if escape in text:
+            components = [unescape(value, self.delimiters, self.codec) for value in components]
+        return components
 
     def get(self, path: str) -> str:
         """The value at ``path``, unescaped; "" when absent, ``""`` (two quotes) when explicitly null."""

@@ -2,6 +2,7 @@
 
 VERSIONS: tuple[str, ...] = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8")
 """Versions accepted in MSH-12 (table 0104)."""
+_NUMBERS = {version: tuple(int(part) for part in version.split(".")) for version in VERSIONS}
 
 CONDITIONS: dict[str, str] = {
     "0": "Message accepted",
@@ -26,5 +27,8 @@ ACKNOWLEDGING: frozenset[str] = frozenset({"ACK", "MCF", "ORR", "ORG", "ORI", "O
 
 def version_number(version: str) -> tuple[int, ...]:
     """``2.5.1`` as (2, 5, 1), for comparing; () when it is no version."""
+    known = _NUMBERS.get(version)
+    if known is not None:
+        return known
     parts = version.split(".")
     return tuple(int(part) for part in parts) if all(part.isascii() and part.isdigit() for part in parts) else ()

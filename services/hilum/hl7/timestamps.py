@@ -44,4 +44,4 @@ def read_timestamp(text: str, zone: tzinfo) -> datetime | None:
 
 def write_timestamp(at: datetime) -> str:
     """``at`` to the second with its offset; ``at`` must be aware."""
-    return f"{at.year:04}{at:%m%d%H%M%S%z}"  # %Y drops leading zeros
+    return at.isoformat("T", "seconds").replace("-", "", 2).replace("T", "").replace(":", "")

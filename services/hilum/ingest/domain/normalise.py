@@ -32,16 +32,17 @@ class Normaliser:
         self, raw: bytes, message: Message, structure: Structure, taken: Taken, feed: str, message_id: str, at: datetime
     ) -> Iterator[Fact]:
         """Every fact of an accepted message, in its order. ``at`` is when it came: its time where MSH-7 has none."""
-        time = read_timestamp(message.get("MSH-7"), self._feeds.zone) or at
-        control_id = message.get("MSH-10").strip()
-        event = message.get("MSH-9.2")
-        from_us = message.get("MSH-3").strip() == self._feeds.own_application
+        header = message.header((3, 7, 9, 10))
+        time = read_timestamp(header[7][0], self._feeds.zone) or at
+        control_id = header[10][0].strip()
+        code, event = [*header[9], ""][:2]
+        from_us = header[3][0].strip() == self._feeds.own_application
         for ordinal, values in enumerate(structure.all.read(message)):
             fields = _without_nulls(values)
             source = Source(self._feeds.site, feed, message_id, control_id, time, ordinal)
             patient = _patient(fields, taken.identifier_authority)
             if structure.kind == "order":
-                yield _order(fields, source, f"{message.get('MSH-9.1')}^{event}", patient, raw)
+                yield _order(fields, source, f"{code}^{event}", patient, raw)
             elif structure.kind == "report":
                 report = _report(fields, source, patient)
                 if not from_us and not self._is_ours(report):
