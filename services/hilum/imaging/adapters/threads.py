@@ -5,7 +5,7 @@ So an instance costs nothing of the service's event loop, which others share; at
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,64 +73,20 @@ class _Turn:
 def appending(log: EventLog, loop: asyncio.AbstractEventLoop, seconds: float) -> Log:
     """``log``, to be appended to from threads.
 
-    ``seconds``: how long an append is waited for; `Unavailable` (`storing_timed_out`) after that.
+    ``seconds``: how long an append is waited for; `Unavailable` after that.
     """
     return DirectLog(log, seconds) if isinstance(log, SqliteEventLog) else ThreadLog(log, loop, seconds)
 
 
 class DirectLog:
-    """Appends to a log of any event loop without one: its writer's thread wakes the thread that waits."""
+    """Appends from a thread to a log that needs no event loop for it."""
 
     def __init__(self, log: SqliteEventLog, seconds: float) -> None:
         self._log = log
-        self._loop = _NoLoop(seconds)
+        self._seconds = seconds
 
     async def append(self, events: Sequence[Event]) -> None:
-        asyncio._set_running_loop(self._loop)  # type: ignore[arg-type]  # noqa: SLF001 - for loops: this is one
-        try:
-            await self._log.append(events)
-        finally:
-            asyncio._set_running_loop(None)  # noqa: SLF001
-
-
-class _NoLoop:
-    """What the log needs of an event loop, for a thread that has none and blocks."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def create_future(self) -> "_Landing":
-        return _Landing(self._seconds)
-
-    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None:
-        callback(*arguments)
-
-
-class _Landing:
-    """A future that blocks whoever awaits it."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._landed = threading.Lock()
-        self._landed.acquire()
-        self._failure: BaseException | None = None
-
-    def done(self) -> bool:
-        return not self._landed.locked()
-
-    def set_result(self, result: None) -> None:  # noqa: ARG002
-        self._landed.release()
-
-    def set_exception(self, failure: BaseException) -> None:
-        self._failure = failure
-        self._landed.release()
-
-    def __await__(self) -> Generator[None, None, None]:
-        if not self._landed.acquire(timeout=self._seconds):
-            raise _too_late()
-        if self._failure is not None:
-            raise self._failure
-        yield from ()
+        self._log.append_blocking(events, self._seconds)
 
 
 class ThreadLog:
