@@ -10,6 +10,7 @@ from corpora.comparison import Comparison, Explanations
 from corpora.published import read_rows
 
 published = pytest.mark.shared
+pytestmark = pytest.mark.timeout(300)  # every file through dcm2xml
 
 
 def test_the_page_is_what_the_tables_make() -> None:
