@@ -48,9 +48,10 @@ def check_write_ahead_log(path: Path) -> None:
         bad = _damage(list(_frames(file, header)))
         if bad is None:
             return
+        # Another process may be writing that page, or have begun anew: then it is otherwise a moment later.
         file.seek(0)
-        if file.read(_HEADER.size) != header:
-            return  # another process began it anew while it was being read: it is alive, and has checked it
+        if file.read(_HEADER.size) != header or _damage(list(_frames(file, header))) != bad:
+            return
     raise Fault("log_corrupt", f"{name.name}: the page at byte {bad} was damaged, and whole commits follow it")
 
 

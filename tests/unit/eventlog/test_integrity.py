@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hilum.errors import Fault, Unavailable
+from hilum.eventlog import integrity
 from hilum.eventlog.integrity import check_write_ahead_log
 from hilum.eventlog.port import Event, TopicPartition
 from hilum.eventlog.sqlite import SqliteEventLog
@@ -146,7 +147,7 @@ def test_a_last_commit_that_was_cut_anywhere_is_dropped_and_nothing_else(killed:
     ends = commits(killed)
     whole = wal(killed).read_bytes()
     database = killed.read_bytes()
-    for size in range(ends[-2], ends[-1], 61):
+    for size in range(ends[-2], ends[-1], 397):
         killed.write_bytes(database)
         wal(killed).write_bytes(whole[:size])
         assert reopened(killed) == everything()[:-1], size
@@ -266,3 +267,37 @@ def test_a_log_of_before_there_were_checksums_is_read_and_written(tmp_path: Path
     connection.close()
     asyncio.run(fill(path, 2))
     assert len(reopened(path)) == 5
+
+
+def test_a_log_that_another_process_writes_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+
+    async def run() -> None:
+        log = SqliteEventLog(path)
+        log.open()
+        writing = asyncio.create_task(write(log))
+        while not writing.done():
+            await asyncio.to_thread(check_write_ahead_log, path)
+        log.close()
+
+    async def write(log: SqliteEventLog) -> None:
+        for number in range(150):
+            await log.append([event(number)])
+            if number % 40 == 39:  # begin anew over what is there
+                other = sqlite3.connect(path)
+                other.execute("PRAGMA wal_checkpoint(RESTART)")
+                other.close()
+
+    asyncio.run(run())
+
+
+def test_a_page_that_was_being_written_is_looked_at_again(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, looks = integrity._damage, []
+
+    def torn_at_first(frames: list[integrity._Frame]) -> int | None:
+        looks.append(len(frames))
+        return HEADER if len(looks) == 1 else real(frames)
+
+    monkeypatch.setattr(integrity, "_damage", torn_at_first)
+    check_write_ahead_log(killed)
+    assert len(looks) == 2
