@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
@@ -341,16 +342,16 @@ async def run(options: argparse.Namespace) -> None:
             report_spans(collector.traces())
 
 
-def report_spans(traces: Mapping[bytes, list[object]]) -> None:
+def report_spans(traces: Mapping[bytes, list[Any]]) -> None:
     """Of the traces that reach the RIS: when each span began after the trace did, and how long it took."""
     begins, lasts = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for spans in traces.values():
-        if not any(span.name == "deliver priority" for span in spans):  # type: ignore[attr-defined]
+        if not any(span.name == "deliver priority" for span in spans):
             continue
-        first = min(span.start_time_unix_nano for span in spans)  # type: ignore[attr-defined]
+        first = min(span.start_time_unix_nano for span in spans)
         for span in spans:
-            begins[span.name].append((span.start_time_unix_nano - first) / 1e9)  # type: ignore[attr-defined]
-            lasts[span.name].append((span.end_time_unix_nano - span.start_time_unix_nano) / 1e9)  # type: ignore[attr-defined]
+            begins[span.name].append((span.start_time_unix_nano - first) / 1e9)
+            lasts[span.name].append((span.end_time_unix_nano - span.start_time_unix_nano) / 1e9)
     print("spans of those traces: begin after the first, and duration")
     for name in sorted(begins, key=lambda name: sorted(begins[name])[len(begins[name]) // 2]):
         print(f"  {name:<40} {spread(begins[name])}  | {spread(lasts[name])}")
