@@ -62,6 +62,15 @@ kills:  ## end Hilum at random under load, again and again (ROUNDS=50 SEED=...),
 	@HILUM_KILL_ROUNDS=$(or $(ROUNDS),50) HILUM_KILL_SEED=$(SEED) \
 		$(bin)/pytest -q tests/e2e/test_killed.py -o log_cli=true -o log_cli_level=INFO
 
+.PHONY: simulate mutants
+simulate:  ## live seeded worlds, each twice (SEEDS=200 FIRST=1; SEED=7 replays one)
+	@tools/setup test
+	@$(bin)/python -m hilum.simulator.world --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) $(if $(SEED),--seed $(SEED))
+
+mutants:  ## plant known bugs, one at a time; the seeded world must find each (SEEDS=200 NAMES=...)
+	@tools/setup test
+	@PYTHONPATH=tests $(bin)/python -m simulation.mutants --seeds $(or $(SEEDS),200) $(NAMES)
+
 .PHONY: fuzz
 fuzz:  ## search every reader for what breaks it (SECONDS=60 for each, TARGET=messages for one, KEEP=1 to keep what reaches new code)
 	@tools/setup test
