@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 from peers.ports import take_free_port
 
 _DIRECT = build_opener(ProxyHandler({}))
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 @dataclass
