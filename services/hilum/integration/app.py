@@ -109,7 +109,7 @@ def claim(
     if withheld(now, fresh_at):
         return claimed
     for found in (*state.held_by(destination.name, holder), *state.due(destination.name, now, limit)):
-        record = found if found.holder in ("", holder) else abandoned(found)
+        record = replace(found, holder="") if found.holder in ("", holder) else abandoned(found)
         known = state.result(record.result_id)
         case = state.case(record.delivery.case_id)
         if known is None or case is None:
@@ -119,7 +119,7 @@ def claim(
         if _waits_for_priority(state, record, now):
             state.save(replace(record, next_at=now + _AFTER_PRIORITY))
             continue
-        if known.result.policy_awaited:
+        if known.result.policy_awaited or _another_is_on_its_way(state, record):
             state.save(replace(record, next_at=now + _AGAIN))
             continue
         if _has_newer(state, record):
@@ -139,7 +139,7 @@ def claim(
             continue
         if record.delivery.kind is Kind.PRIORITY:
             seen = replace(seen, priority=priority.proposed(known.result) or "")
-        # Claimed until it is settled: no other claim takes it, a restart does (`recover`).
+        # Its holder's until it is settled, or too old; a restart takes it, too (`recover`).
         seen = replace(seen, next_at=now + CLAIMED_FOR, holder=holder)
         state.save(seen)
         claimed.append(Assignment(seen, known.result, case))
@@ -199,6 +199,17 @@ def _ratchet(state: State, case_id: str, destination: str, own: str) -> Ratchet:
         and record.id != own
     ]
     return Ratchet(tuple(sent))
+
+
+def _another_is_on_its_way(state: State, record: DeliveryRecord) -> bool:
+    """A priority waits for the other priorities of its case: what they come to decides whether it still raises."""
+    mine = record.delivery
+    return mine.kind is Kind.PRIORITY and any(
+        other.claimed
+        and other.id != record.id
+        and (other.delivery.kind, other.delivery.destination) == (mine.kind, mine.destination)
+        for other in state.of_case(mine.case_id)
+    )
 
 
 def _waits_for_priority(state: State, record: DeliveryRecord, now: datetime) -> bool:

@@ -125,6 +125,21 @@ def test_a_claim_whose_answer_was_lost_is_given_again(desk: Desk) -> None:
     assert desk.claimed(RIS, holder="one") == []
 
 
+def test_a_priority_waits_for_another_of_its_case_that_is_on_its_way(desk: Desk) -> None:
+    """Found by the seeded world: of two processes, one sent A while the other was sending S."""
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS, holder="one")
+    desk.result(result_message("result-2", revision=2), later(seconds=1))
+    then = later(seconds=3)
+    assert desk.claimed(RIS, then, fresh_at=then, holder="two") == []
+    assert desk.states(RIS) == {1: "planned", 2: "planned"}
+    desk.settled(first, Landed(()), then)
+    then = later(seconds=5)
+    assert desk.claimed(RIS, then, fresh_at=then, holder="two") == []
+    assert desk.states(RIS) == {1: "landed", 2: "suppressed:already_raised"}
+
+
 def test_an_attempt_is_settled_by_its_holder_and_once(desk: Desk) -> None:
     """Found by the seeded world: a settlement whose answer was lost was written down again, over what came after."""
     desk.case()
