@@ -177,6 +177,9 @@ def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> No
         ratio = statistics.median(ours / max(theirs, 0.1) for ours, theirs in pairs)
         verdict = "below the floor" if ratio < floor else "floor met" if aim is None or ratio < aim else "aim met"
         print(f"  {what} / {of}: {ratio:.2f}  (floor {floor:g}{f', aim {aim:g}' if aim else ''}: {verdict})")
+    for server in others:
+        ratio = hilum.median("cpu_us") / server.median("cpu_us")
+        print(f"  processor a message, hilum / {server.name}: {ratio:.2f}")
 
 
 def main() -> None:
