@@ -5,11 +5,14 @@ Only the house's own modules are instrumented: what guides the search is our cod
 
 import faulthandler
 import logging
+import os
 import resource
 import sys
 
 from fuzz.targets import TARGETS
 
+AGAIN = "HILUM_FUZZ_AGAIN"
+"""Names the program that a merge starts for itself: this module with its target."""
 ADDRESS_SPACE = 6 << 30
 """What a runaway allocation meets before the machine does."""
 
@@ -23,7 +26,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     with atheris.instrument_imports(include=["hilum"], enable_loader_override=False):
         check = TARGETS[name].load()
-    atheris.Setup([sys.argv[0], *options], check)
+    atheris.Setup([os.environ.get(AGAIN, sys.argv[0]), *options], check)
     atheris.Fuzz()
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fuzz.engine import AGAIN
 from fuzz.published import published
 from fuzz.targets import HERE, TARGETS, Target
 
@@ -82,8 +84,12 @@ def run(target: Target, seconds: int, seed: int, *, keep: bool) -> Report:
     return Report(executions, coverage, features, corpus, peak, spent, target_crashes, output)
 
 
-def _engine(target: Target, arguments: list[str], limit: float) -> str:
+def _engine(target: Target, arguments: list[str], limit: float, again: Path | None = None) -> str:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
+    if again is not None:
+        again.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m fuzz.engine {target.name} "$@"\n')
+        again.chmod(0o700)
+        environment[AGAIN] = str(again)
     command = [sys.executable, "-m", "fuzz.engine", target.name, *arguments]
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit, check=False
@@ -95,7 +101,8 @@ def _keep(target: Target, folder: Path, found: Path) -> None:
     """Merge what was found into the corpus: the fewest and smallest inputs that reach as much."""
     merged = folder / "merged"
     merged.mkdir()
-    _engine(target, ["-merge=1", f"-max_len={_KEPT_BYTES}", str(merged), str(target.corpus), str(found)], 600)
+    options = ["-merge=1", f"-max_len={_KEPT_BYTES}", str(merged), str(target.corpus), str(found)]
+    _engine(target, options, 600, folder / "again")
     smallest = sorted(merged.iterdir(), key=lambda path: path.stat().st_size)
     assert smallest, "a merge that keeps nothing has failed"
     for path in target.corpus.iterdir():

@@ -160,3 +160,11 @@ def test_a_long_value_is_read_as_the_parser_reads_it(vr: bytes) -> None:
     """Found beside the parser: long texts were lent to the library as memory, which it cannot decode."""
     value = struct.pack("<HHI", 0xFFFE, 0xE000, 4992) + element(8, 0x104, b"LO", b"1" * 4984)
     fuzz_outline.check(EXPLICIT + UIDS + element(0x28, 0x1050, vr, value if vr == b"SQ" else b"1\\" * 2500))
+
+
+def test_a_byte_between_two_segments_of_a_jpeg_is_found_before_the_codec_meets_it() -> None:
+    """Found by the target: GDCM ended its process over it; inference and rendering lost a worker to each such image."""
+    whole = next(data for data in SEEDS["instances"]() if data[:1] == b"\x04")
+    scan = whole.index(b"\xff\xda")
+    fuzz_pixels.check(whole[:1] + b"\0" + whole[1:])
+    fuzz_pixels.check(whole[:1] + b"\0" + whole[1:scan] + b"\x20" + whole[scan:])

@@ -49,6 +49,25 @@ def jpeg_size(encoded: bytes) -> FrameSize | None:
     return None
 
 
+def jpeg_reaches_scan(encoded: bytes) -> bool:
+    """Whether the segments before the first scan follow one another (ISO/IEC 10918-1 B.2): nothing stands between.
+
+    A codec that finds a byte there may end its process.
+    """
+    offset = 2
+    while offset + 4 <= len(encoded) and encoded[offset] == 0xFF:
+        if encoded[offset + 1] == 0xFF:  # fill byte, B.1.1.2
+            offset += 1
+            continue
+        if encoded[offset + 1] == 0xDA:
+            return True
+        length = int.from_bytes(encoded[offset + 2 : offset + 4], "big")
+        if length < 2:
+            return False
+        offset += 2 + length
+    return False
+
+
 def jpeg2000_size(encoded: bytes) -> FrameSize | None:
     """The SIZ segment (ISO/IEC 15444-1 A.5.1) of a codestream, bare or in a JP2 wrapper; None where there is none."""
     start = encoded.find(_J2K_SIZ, 0, 4096)

@@ -10,7 +10,7 @@ from pydicom import Dataset, uid
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import get_frame
 
-from hilum.dicom.codestream import check_rle_length, jpeg2000_size, jpeg_size
+from hilum.dicom.codestream import check_rle_length, jpeg2000_size, jpeg_reaches_scan, jpeg_size
 from hilum.dicom.raw import stored, unsigned_short
 from hilum.errors import Rejected
 
@@ -162,5 +162,7 @@ def _check_codestream(dataset: Dataset, pixels: bytes, frame: int, header: Image
             f"the codestream holds {size.rows} by {size.columns} by {size.samples} samples; "
             f"the header states {header.rows} by {header.columns} by {header.samples}",
         )
+    if syntax in _JPEG and not jpeg_reaches_scan(encoded):
+        raise Rejected("pixels_undecodable", "the codestream is broken before its first scan")
     if size.precision > header.bits_allocated:
         raise Rejected("frame_size_disagrees", f"{size.precision} bits a sample do not fit in {header.bits_allocated}")

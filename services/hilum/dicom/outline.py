@@ -49,6 +49,8 @@ def outline(data: memoryview, *, implicit: bool) -> Dataset | None:
         return None
     dataset = Dataset(elements)
     stated = elements.get(_CHARACTER_SET)
+    if stated is not None and stated.VR not in (None, "CS"):
+        return None
     encodings = _encodings(stated.value or b"") if stated is not None else default_encoding
     if encodings is None:
         return None
