@@ -6,7 +6,6 @@ one is read: what a peer sends ahead of our answers stays in its own buffers. No
 
 import socket
 import struct
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +24,7 @@ from hilum.imaging.adapters.commands import (
     write_response,
 )
 from hilum.imaging.adapters.contexts import VERIFICATION
+from hilum.imaging.adapters.stream import Stream
 
 _P_DATA_TF, _RELEASE_RQ, _RELEASE_RP, _ABORT = 4, 5, 6, 7
 _PDU = struct.Struct(">BxI")  # type and length (PS3.8 9.3.1)
@@ -33,7 +33,6 @@ _COMMAND_BIT, _LAST_BIT = 1, 2
 _SHORT_PDU_BYTES = 4  # of A-RELEASE-RQ and A-ABORT
 # A-ABORT by the provider: unexpected PDU, invalid PDU parameter value, reason not specified (PS3.8 9.3.8).
 _UNEXPECTED, _INVALID, _NO_REASON = 2, 6, 0
-_SCRATCH_BYTES = 65_536
 _FIRST_BYTES = 1 << 18
 _KEPT_BYTES = 1 << 21  # of a buffer, from one message to the next
 _ANSWERED_SECONDS = 1.0  # for the peer to read our A-ABORT and to close
@@ -88,7 +87,7 @@ class Transfer:
         store: Callable[[StoreRequest], Answer],
     ) -> None:
         """``peer_pdu_bytes``: the longest P-DATA-TF that the peer takes, 0 for any (PS3.8 D.1)."""
-        self._stream = _Stream(connection, bounds.pdu_seconds)
+        self._stream = Stream(connection, bounds.pdu_seconds)
         self._connection = connection
         self._contexts = contexts
         self._fragment_bytes = max(peer_pdu_bytes - _VALUE.size, 2) if peer_pdu_bytes else 1 << 16
@@ -234,68 +233,3 @@ class Transfer:
 def abort_pdu(reason: int = _NO_REASON) -> bytes:
     """A-ABORT by the service provider (PS3.8 9.3.8)."""
     return _PDU.pack(_ABORT, _SHORT_PDU_BYTES) + bytes((0, 0, 2, reason))
-
-
-class _Stream:
-    """What a connection sends, read with as few calls as may be; each read is a moment without the interpreter."""
-
-    def __init__(self, connection: socket.socket, seconds: float) -> None:
-        self._connection = connection
-        self._seconds = seconds
-        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
-        self._at = self._filled = 0
-        self._deadline = 0.0
-        # The kernel's own deadline: with Python's, every read would be two calls.
-        whole = int(seconds)
-        timeout = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-
-    def take(self, size: int) -> bytes:
-        """The first ``size`` bytes of a PDU, whose deadline begins with them; empty at the end of the stream."""
-        if self._at == self._filled:
-            self._at, self._filled = 0, self._receive([self._scratch])
-            if not self._filled:
-                return b""
-        self._deadline = time.monotonic() + self._seconds
-        return self.rest(size)
-
-    def rest(self, size: int) -> bytes:
-        """``size`` more bytes of the PDU. Raises OSError when they do not come, TimeoutError when not in time."""
-        at = self._at
-        if self._filled - at >= size:
-            self._at = at + size
-            return bytes(self._scratch[at : self._at])
-        taken = bytearray(size)
-        with memoryview(taken) as view:
-            self.into(view)
-        return bytes(taken)
-
-    def into(self, target: memoryview) -> None:
-        """Fill ``target``; as `rest`."""
-        done = min(len(target), self._filled - self._at)
-        target[:done] = self._scratch[self._at : self._at + done]
-        self._at += done
-        while done < len(target):
-            left = len(target) - done
-            received = self._receive([target[done:], self._scratch])
-            if not received:
-                raise ConnectionError("the peer closed within a PDU")
-            if received > left:
-                self._at, self._filled = 0, received - left
-            done += min(received, left)
-            if time.monotonic() > self._deadline:
-                raise TimeoutError("a PDU did not arrive in time")
-
-    def discard(self, limit: int, seconds: float) -> None:
-        """Read on until the peer closes, or so many bytes or seconds have passed."""
-        self._connection.settimeout(seconds)
-        until = time.monotonic() + seconds
-        while limit > 0 and time.monotonic() < until and (received := self._receive([self._scratch])):
-            limit -= received
-
-    def _receive(self, buffers: list[memoryview]) -> int:
-        try:
-            return self._connection.recvmsg_into(buffers)[0]
-        except BlockingIOError:
-            raise TimeoutError("nothing came in time") from None
