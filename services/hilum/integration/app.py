@@ -35,14 +35,18 @@ _PRIORITY_FIRST = timedelta(seconds=2)
 _AFTER_PRIORITY = timedelta(seconds=0.25)
 
 
-def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...], now: datetime) -> None:
-    """A case changed: plan what waited for it, and look again at what the change may have freed or stopped."""
+def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...], now: datetime) -> bool:
+    """A case changed: plan what waited for it, and look again at what the change may have freed or stopped.
+
+    Returns whether the case has deliveries at all: without any, there is nothing that could be sent now.
+    """
     for known in state.unplanned(case_id):
         plan_result(state, known, destinations, now)
     case = state.case(case_id)
     if case is None:
-        return
-    for record in state.of_case(case_id):
+        return False
+    records = state.of_case(case_id)
+    for record in records:
         if record.claimed:
             continue  # its attempt is settled first; the guard looks again before another
         if record.state == HELD and record.reason == IDENTITY_CONFLICT.code and not case.conflict:
@@ -51,6 +55,7 @@ def apply_case(state: State, case_id: str, destinations: tuple[Destination, ...]
             state.save(replace(record, next_at=now))
         elif record.state == PLANNED and case.conflict:
             _publish(state, stopped(record, Standing.HELD, IDENTITY_CONFLICT), now)
+    return bool(records)
 
 
 def plan_result(state: State, known: KnownResult, destinations: tuple[Destination, ...], now: datetime) -> None:

@@ -77,8 +77,7 @@ class IntegrationService:
         def on_case(transaction: SqlTransaction, record: Record) -> None:
             message = cases_pb2.CaseState.FromString(record.event.value)
             state = transactions.state(transaction)
-            if state.put_case(message):
-                apply_case(state, message.case_id, destinations, clock.now())
+            if state.put_case(message) and apply_case(state, message.case_id, destinations, clock.now()):
                 wake()
 
         def on_result(transaction: SqlTransaction, record: Record) -> None:

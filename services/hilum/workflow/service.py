@@ -143,7 +143,7 @@ class WorkflowService:
         due = book.due(now, self._settings.decisions_at_once)
         for case_id, cause in due:
             self._decide_one(transaction, book, case_id, cause, now)
-        if due:
+        if len(due) == self._settings.decisions_at_once:
             return 0.0
         upcoming = book.next_look()
         longest = self._settings.look_seconds

@@ -351,3 +351,17 @@ def test_without_a_priority_nothing_waits_for_one(desk: Desk) -> None:
     desk.result(result_message())
     assert desk.claimed(RIS) == []
     assert len(desk.claimed(EHR)) == 1
+
+
+def test_a_case_without_deliveries_wakes_nobody(desk: Desk) -> None:
+    """Dispatchers look only where something could be sent: most changes of a case come before its first result."""
+    told = case_message()
+
+    def changed(state: SqlState) -> bool:
+        state.put_case(told)
+        return apply_case(state, told.case_id, BOTH, NOW)
+
+    assert desk.do(changed) is False
+    desk.result(result_message())
+    told.version += 1
+    assert desk.do(changed) is True
