@@ -122,7 +122,7 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
                 yield _error("100", "segment_missing", text, Location(path.segment))
             place = Location(path.segment, ordinal if path.segment in structure.anchors else 1, path.field)
             yield _error("101", "required_field_missing", "a required field is missing", place)
-        for path in structure.implausible(values) if structure.kind == "order" else ():
+        for path in structure.implausible(values):
             place = Location(path.segment, ordinal if path.segment in structure.anchors else 1, path.field)
             yield _error("102", "uid_malformed", "the value is not a DICOM unique identifier", place)
     if not ordinal:

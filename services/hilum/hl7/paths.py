@@ -89,8 +89,9 @@ class Structure:
 
     @cached_property
     def uid_places(self) -> Mapping[str, FieldPath]:
-        """Every place of a UID, by the path as written: what others key on must be of its type."""
-        uids = [rule for rule in self.fields.values() if isinstance(rule, FieldRule) and rule.type == "UI"]
+        """Every place of an order's UIDs, by the path as written: what others key on must be of its type."""
+        fields = self.fields.values() if self.kind == "order" else ()
+        uids = [rule for rule in fields if isinstance(rule, FieldRule) and rule.type == "UI"]
         return {path.text: path for rule in uids for path in rule.places}
 
     @cached_property
