@@ -84,7 +84,7 @@ class Faults:
             world.boot(name)
         await self._while(4.0)
         if name == "integration":
-            world.stood_still = max(world.stood_still, world.loop.time() - began)
+            world.stood_still = (began, world.loop.time())
         if process.alive:
             process.go_on(world.loop)
         if not alone:
@@ -128,7 +128,7 @@ class Faults:
     async def _bad_peer(self) -> None:
         manners = self._world.manners[self._chance.choice(["ris", "ehr", "pacs"])]
         manners.wrong, manners.slow = self._chance.choice([0.3, 0.7, 1.0]), self._chance.choice([0.01, 0.5])
-        await self._while(12.0)
+        await self._while(40.0)
         manners.wrong, manners.slow = 0.0, 0.01
 
     async def _clock_steps(self) -> None:

@@ -100,8 +100,8 @@ class World:
         self.databases = Databases(f"world-{uuid.uuid4()}", chance("databases"), self.history)
         self.story = story(chance("story"), studies)
         self.processes: dict[str, Process] = {}
-        self.stood_still = 0.0
-        self.judge = Judge(self.story, self.loop.time, self._held, lambda: self.stood_still)
+        self.stood_still = (0.0, 0.0)  # when integration last did, and until when
+        self.judge = Judge(self.story, self.loop.time, self._held, self._grace)
         self.log = SimulatedLog(self.loop, chance("log"), LogWeather(), self.history, self._durable)
         self.site = parse_site(_SITE)
         self.packages = packages()
@@ -291,6 +291,10 @@ class World:
             self.judge.durable(event)
         except Violation as found:
             self.fail(found)
+
+    def _grace(self) -> float:
+        began, ended = self.stood_still
+        return ended - began if self.loop.time() < ended + 10 else 0.0
 
     def _held(self, key: str) -> bytes | None:
         return self.objects.held(key)
