@@ -1,7 +1,9 @@
 """Instances a second that are durable before they are answered, beside other storage SCPs.
 
-Usage: bench_cstore.py [ROUNDS]. Four associations, each waiting for its answer before it sends the next. The servers
-take turns within each round; figures are medians over the rounds, ratios are taken within a round.
+Usage: bench_cstore.py [ROUNDS] [ASSOCIATIONS]. Each association waits for its answer before it sends the next
+instance. The servers take turns within each round; figures are medians over the rounds, ratios are of one round each.
+Hilum syncs three times before an answer (object, folder, log), pynetdicom's handler here once and storescp never: the
+same on a folder in memory shows what is left when no disk is waited for.
 """
 
 import json
@@ -19,7 +21,8 @@ from pathlib import Path
 
 from cstore_servers import Server, bare, hilum, sink, storescp
 
-_ASSOCIATIONS = 4
+_ASSOCIATIONS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+_MEMORY = Path("/dev/shm")
 _SENDER = str(Path(__file__).with_name("cstore_sender.py"))
 _SEEDS = count(1)
 _FLOOR = 0.9
@@ -34,7 +37,7 @@ class Measure:
 
 
 def measure(servers: list[Server], rows: int, instances: int) -> Measure:
-    """Send ``instances`` on each of four associations, spread over ``servers``."""
+    """Send ``instances`` on each association, spread over ``servers``."""
     job = {
         "ports": [servers[number % len(servers)].port for number in range(_ASSOCIATIONS)],
         "instances": instances,
@@ -64,10 +67,17 @@ def measure(servers: list[Server], rows: int, instances: int) -> Measure:
 Start = Callable[[Path], AbstractContextManager[Server]]
 
 
-def compare(title: str, rows: int, instances: int, rounds: int, groups: dict[str, tuple[Start, int]]) -> None:
-    """``groups``: name -> what starts a server, and how many of it share the associations."""
+def compare(
+    title: str,
+    rows: int,
+    instances: int,
+    rounds: int,
+    groups: dict[str, tuple[Start, int]],
+    where: Path | None = None,
+) -> None:
+    """``groups``: name -> what starts a server, and how many of it share the associations; in folders of ``where``."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cstore-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cstore-", dir=where)))
         running = {
             name: [stack.enter_context(start(folder / f"{name}-{number}")) for number in range(processes)]
             for name, (start, processes) in groups.items()
@@ -82,7 +92,7 @@ def compare(title: str, rows: int, instances: int, rounds: int, groups: dict[str
 
 
 def _print(title: str, rows: int, measures: dict[str, list[Measure]]) -> None:
-    print(f"\n{title}: {rows} by {rows}, 16 bits; {_ASSOCIATIONS} associations, {len(measures['hilum'])} rounds")
+    print(f"\n{title}, 16 bits; {_ASSOCIATIONS} associations, {len(measures['hilum'])} rounds")
     for name, found in measures.items():
         rate = statistics.median(each.rate for each in found)
         against = statistics.median(
@@ -110,6 +120,9 @@ def main() -> None:
             "pynetdicom x2": (bare, 2),
         }
         compare(title, rows, instances, rounds, groups)
+        if _MEMORY.is_dir():
+            two = {name: groups[name] for name in ("hilum", "pynetdicom")}
+            compare(f"{title}, in memory", rows, instances, rounds, two, _MEMORY)
 
 
 if __name__ == "__main__":
