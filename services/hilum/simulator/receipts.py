@@ -62,9 +62,7 @@ class Receipts:
             outcome = outcome or _outcome(before, sha256, may_change)
             if outcome != "conflict":
                 self._latest[kind, identity] = sha256
-            receipt = Receipt(
-                self._peer, kind, identity, sha256, outcome, self._now().isoformat(), dict(facts or {})
-            )
+            receipt = Receipt(self._peer, kind, identity, sha256, outcome, self._now().isoformat(), dict(facts or {}))
             self._all.append(receipt)
             if self._path is not None:
                 with self._path.open("a", encoding="utf-8") as lines:

@@ -148,9 +148,7 @@ def _name_of(row: Segment, group: Group) -> str:
     return unescape(parts[1], group.delimiters, group.codec) if len(parts) > 1 else ""
 
 
-def _acknowledge(
-    message: Message | None, code: str, at: datetime, text: str = "", *, wrong_id: bool = False
-) -> bytes:
+def _acknowledge(message: Message | None, code: str, at: datetime, text: str = "", *, wrong_id: bool = False) -> bytes:
     """An original-mode acknowledgement (HL7 v2.5.1 2.9.2)."""
     asked = message.get("MSH-10") if message else ""
     sender = (message.get("MSH-3"), message.get("MSH-4")) if message else ("", "")
