@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -41,26 +41,22 @@ from hilum.workflow.domain import decision
 STUDIES = 40
 
 
+def _unawaited(work: Callable[..., Any]) -> Callable[..., Any]:
+    """``work`` begun and not waited for."""
+
+    async def begin(*told: Any) -> None:
+        task = asyncio.ensure_future(work(*told))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    return begin
+
+
 def acknowledged_before_the_append() -> None:
-    keep, kept = EventLogRaw.keep, set()
-
-    async def keep_later(self: EventLogRaw, message: Any) -> None:
-        task = asyncio.ensure_future(keep(self, message))
-        kept.add(task)
-        task.add_done_callback(lambda done: (kept.discard(done), done.cancelled() or done.exception()))
-
-    EventLogRaw.keep = keep_later  # type: ignore[method-assign]
+    EventLogRaw.keep = _unawaited(EventLogRaw.keep)  # type: ignore[method-assign]
 
 
 def stored_before_its_event() -> None:
-    stored, kept = EventJournal.stored, set()
-
-    async def stored_later(self: EventJournal, *told: Any) -> None:
-        task = asyncio.ensure_future(stored(self, *told))
-        kept.add(task)
-        task.add_done_callback(lambda done: (kept.discard(done), done.cancelled() or done.exception()))
-
-    EventJournal.stored = stored_later  # type: ignore[method-assign]
+    EventJournal.stored = _unawaited(EventJournal.stored)  # type: ignore[method-assign]
 
 
 def no_dedupe() -> None:
@@ -68,11 +64,8 @@ def no_dedupe() -> None:
 
 
 def stale_guard() -> None:
-    """Asked when the delivery was planned, and not again when it is sent."""
-    plan_result, judge = integration.plan_result, integration.judge
-    del plan_result
+    """The guard was asked when the delivery was planned, and is not asked again when it is sent."""
     integration.judge = lambda *_, **__: (Standing.DUE, None)  # type: ignore[assignment]
-    del judge
 
 
 def lost_outbox_row() -> None:
@@ -95,8 +88,6 @@ def lost_outbox_row() -> None:
 
 
 def offset_saved_before_state() -> None:
-    consume = sql.SqlStore.consume
-
     async def offsets_first(self: Any, group: str, records: Any, handle: Any, on_error: Any) -> Any:
         def offsets(transaction: Any) -> None:
             known = sql._positions(transaction.connection, group)
@@ -111,7 +102,6 @@ def offset_saved_before_state() -> None:
         await self.transact(offsets)
         return await self.transact(state)
 
-    del consume
     sql.SqlStore.consume = offsets_first  # type: ignore[method-assign]
 
 
@@ -143,8 +133,6 @@ def control_id_renewed_on_resend() -> None:
     numbers, of = count(), Documents.of
 
     async def anew(self: Any, record: Any, render: Any) -> Any:
-        from dataclasses import replace
-
         return await of(self, replace(record, object_key=""), render)
 
     ris.message_control_id = hl7_rendering.message_control_id = lambda _: f"H{next(numbers):019d}"  # type: ignore[assignment]
@@ -201,8 +189,6 @@ def doubt_is_forgotten() -> None:
     of = Documents.of
 
     async def anew(self: Any, record: Any, render: Any) -> Any:
-        from dataclasses import replace
-
         return await of(self, replace(record, object_key=""), render)
 
     Documents.of = anew  # type: ignore[method-assign]
