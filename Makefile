@@ -72,10 +72,10 @@ mutants:  ## plant known bugs, one at a time; the seeded world must find each (S
 	@PYTHONPATH=tests $(bin)/python -m simulation.mutants --seeds $(or $(SEEDS),200) $(NAMES)
 
 .PHONY: fuzz
-fuzz:  ## search every reader for what breaks it (SECONDS=60 for each, TARGET=messages for one, KEEP=1 to keep what reaches new code)
+fuzz:  ## search every reader for what breaks it (SECONDS=60 for each, TARGET=messages for one, PUBLISHED=1 to begin from published data, KEEP=1 to keep what reaches new code)
 	@tools/setup test
 	@$(if $(TARGET)$(KEEP),,$(bin)/pytest -q tests/fuzz)
-	@PYTHONPATH=tests $(bin)/python -m fuzz.run --seconds $(or $(SECONDS),6) $(if $(KEEP),--keep) $(TARGET)
+	@PYTHONPATH=tests $(bin)/python -m fuzz.run --seconds $(or $(SECONDS),6) $(if $(PUBLISHED),--published) $(if $(KEEP),--keep) $(TARGET)
 
 .PHONY: extras
 extras:  ## each extra installs alone and imports its service

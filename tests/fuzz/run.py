@@ -2,7 +2,7 @@
 
 What breaks a promise is written to ``tests/fuzz/crashes/TARGET``, which git ignores until it has a name: it may have
 begun from published data, and is to be written again without it. What reaches new code stays in ``tests/fuzz/corpus``
-only with ``--keep``, and then no published data is begun from.
+only with ``--keep``. Published data is begun from with ``--published``, and not together with that.
 """
 
 import argparse
@@ -47,8 +47,8 @@ class Report:
         return bool(self.crashes) or not self.executions
 
 
-def run(target: Target, seconds: int, seed: int, *, keep: bool) -> Report:
-    """Search for ``seconds``. The corpus, and published data unless it is to be kept, are begun from."""
+def run(target: Target, seconds: int, seed: int, *, keep: bool, begin_published: bool) -> Report:
+    """Search for ``seconds``. The corpus is begun from, and published data where that is asked for."""
     target.crashes.mkdir(parents=True, exist_ok=True)
     target.corpus.mkdir(parents=True, exist_ok=True)
     before = set(target.crashes.iterdir())
@@ -57,7 +57,7 @@ def run(target: Target, seconds: int, seed: int, *, keep: bool) -> Report:
         found, begun = folder / "found", folder / "begun"
         found.mkdir()
         begun.mkdir()
-        for number, data in enumerate(() if keep else published(target.name)):
+        for number, data in enumerate(published(target.name) if begin_published else ()):
             (begun / f"{number:04d}").write_bytes(data)
         (folder / "words").write_text(target.dictionary)
         options = [
@@ -116,7 +116,9 @@ def main() -> int:
     arguments.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="all when none is named")
     arguments.add_argument("--seconds", type=int, default=60, help="for each target")
     arguments.add_argument("--seed", type=int, default=1, help="0: another one each time")
-    arguments.add_argument("--keep", action="store_true", help="merge what reaches new code into the corpus")
+    began = arguments.add_mutually_exclusive_group()
+    began.add_argument("--keep", action="store_true", help="merge what reaches new code into the corpus")
+    began.add_argument("--published", action="store_true", help="begin from published data too, where it is there")
     chosen = arguments.parse_args()
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         print("the search needs Atheris, which is there for Linux on x86-64 alone; the structured tests run anywhere")
@@ -128,7 +130,7 @@ def main() -> int:
     )
     for name in chosen.targets or TARGETS:
         began = time.monotonic()
-        report = run(TARGETS[name], chosen.seconds, chosen.seed, keep=chosen.keep)
+        report = run(TARGETS[name], chosen.seconds, chosen.seed, keep=chosen.keep, begin_published=chosen.published)
         rate = report.executions / max(time.monotonic() - began, 1)
         row = f"{name:12} {report.executions:11} {rate:9.0f} {report.coverage:6} {report.features:9} {report.corpus:7}"
         print(f"{row} {report.peak_mib:5}", flush=True)

@@ -41,7 +41,7 @@ def test_a_performer_looks_again_without_news() -> None:
     async def life() -> int:
         store = databases.open("inference", METADATA)
         transactions = SqlTransactions(store, codes_of(packages()))
-        workers = SimulatedWorkers(packages(), Random(3))
+        workers = SimulatedWorkers(packages(), Random(3), set())
         specs = tuple(map(engine_spec, packages()))
         inference = Inference(specs, workers, transactions, SimulatedClock(loop), 1)
         performing = asyncio.create_task(inference.perform("one"))

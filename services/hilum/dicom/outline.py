@@ -124,17 +124,16 @@ def _sequence_end(data: memoryview, at: int, implicit: bool, depth: int) -> tupl
         if tag != _ITEM:
             raise _NotPlain
         at += 8
-        at = _item_end(data, at, implicit, depth) if length == _UNDEFINED else at + length
-        if at > len(data):
-            raise _NotPlain
+        at = _item_end(data, at, at + length if length != _UNDEFINED else None, implicit, depth)
 
 
-def _item_end(data: memoryview, at: int, implicit: bool, depth: int) -> int:
-    """Where what follows an item of undefined length begins."""
-    while True:
-        tag, length = _delimiter(data, at)
-        if tag == _ITEM_END and not length:
-            return at + 8
+def _item_end(data: memoryview, at: int, stop: int | None, implicit: bool, depth: int) -> int:
+    """Where what follows an item begins: at ``stop`` where its length is stated, else behind its delimitation."""
+    while at != stop:
+        if stop is None:
+            tag, length = _delimiter(data, at)
+            if tag == _ITEM_END and not length:
+                return at + 8
         tag, vr, length, at = _header(data, at, implicit)
         if length != _UNDEFINED:
             at += length
@@ -142,8 +141,9 @@ def _item_end(data: memoryview, at: int, implicit: bool, depth: int) -> int:
             _, at = _sequence_end(data, at, implicit, depth + 1)
         else:
             raise _NotPlain
-        if at > len(data):
+        if at > (len(data) if stop is None else stop):
             raise _NotPlain
+    return at
 
 
 def _fragments_end(data: memoryview, at: int) -> tuple[int, int]:

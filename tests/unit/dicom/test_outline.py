@@ -141,8 +141,20 @@ def test_data_sets_that_were_damaged_have_the_parsers_outline_or_none(syntax: UI
         b"\xfe\xff\x0d\xe0\x00\x00\x00\x00",
         b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\x00\x00\x00\x00",
         (b"\x08\x00\x15\x11SQ\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff") * 20_000,
+        b"\x08\x00\x15\x11SQ\x00\x00\xff\xff\xff\xff"
+        + b"\xfe\xff\x00\xe0\x14\x00\x00\x00"
+        + (b"\x08\x00\x16\x11SQ\x00\x00\xff\xff\xff\xff" + b"no items")
+        + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00",
     ],
-    ids=["no header", "too short", "unknown VR", "a delimiter", "no end of fragments", "nested beyond measure"],
+    ids=[
+        "no header",
+        "too short",
+        "unknown VR",
+        "a delimiter",
+        "no end of fragments",
+        "nested beyond measure",
+        "a broken sequence in an item of stated length",
+    ],
 )
 def test_what_is_not_plain_has_no_outline(data: bytes) -> None:
     assert outline(memoryview(data), implicit=False) is None

@@ -123,6 +123,7 @@ class World:
         self._chance = chance
         self._failed: asyncio.Future[None] = self.loop.create_future()
         self._ended = False
+        self._died: set[str] = set()
 
     def live(self) -> Report:
         violation: Violation | None = None
@@ -177,7 +178,7 @@ class World:
                 installed = {(one.name, one.version): algorithm_of(one) for one in self.packages}
                 return WorkflowService(WorkflowSettings(look_seconds=5), platform, installed)
             case "inference":
-                workers = SimulatedWorkers(self.packages, self._chance(f"workers {self.loop.time()}"))
+                workers = SimulatedWorkers(self.packages, self._chance(f"workers {self.loop.time()}"), self._died)
                 return InferenceService(InferenceSettings(grpc_port=None, workers=2), platform, self.packages, workers)
             case "integration":
                 packages = {(one.name, one.version): one for one in self.packages}
@@ -336,9 +337,13 @@ class World:
 
 
 class SimulatedWorkers:
-    """`hilum.inference.service.WorkerProcesses`: what an engine says follows from the study; a worker may die."""
+    """`hilum.inference.service.WorkerProcesses`: what an engine says follows from the study; a worker may die.
 
-    def __init__(self, packages: Sequence[ModelPackage], chance: Random) -> None:
+    It does so once for a result at most (``died``): the second time would end its task as failed.
+    """
+
+    def __init__(self, packages: Sequence[ModelPackage], chance: Random, died: set[str]) -> None:
+        self._died = died
         self.models = {
             ModelKey(one.name, one.version): LoadedModel(ModelKey(one.name, one.version), "simulated", (), ())
             for one in packages
@@ -361,7 +366,8 @@ class SimulatedWorkers:
 
     async def read(self, job: ReadImages) -> Sequence[Finding]:
         await asyncio.sleep(0.05 + self._chance.random() * 0.2)
-        if self._chance.random() < 0.02:
+        if self._chance.random() < 0.05 and job.result_id not in self._died:
+            self._died.add(job.result_id)
             raise WorkerDied("by chance")
         finding = self._findings[job.model.name]
         present = positive(job.model.name, job.inputs[0].object_key.split("/")[1])
