@@ -69,6 +69,9 @@ def stale_guard() -> None:
 
 
 def lost_outbox_row() -> None:
+    """Forgotten when it is taken out, not when the log has it."""
+    right = relaying.relay
+
     async def relay(outbox: Any, log: Any, clock: Any) -> None:
         outbox.outbox_news.set()
         while True:
@@ -83,7 +86,7 @@ def lost_outbox_row() -> None:
                 await clock.sleep(1.0)
 
     for name, module in list(sys.modules.items()):
-        if name.startswith("hilum.") and getattr(module, "relay", None) is relaying.relay:
+        if name.startswith("hilum.") and getattr(module, "relay", None) is right:
             module.relay = relay  # type: ignore[attr-defined]
 
 
