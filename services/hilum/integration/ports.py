@@ -95,4 +95,5 @@ class Peer(Protocol):
 class Recorder(Protocol):
     """Writes down that a delivery was rendered, before it is sent."""
 
-    async def rendered(self, record: DeliveryRecord) -> None: ...
+    async def rendered(self, record: DeliveryRecord) -> bool:
+        """False, and nothing is written, where the delivery is no longer in the hand of the record's holder."""

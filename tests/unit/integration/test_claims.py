@@ -86,6 +86,9 @@ class Desk:
     def rendered(self, record: DeliveryRecord) -> None:
         self.do(lambda state: state.save(replaced(record, object_key="deliveries/x", sha256=b"x")))
 
+    def documented(self, record: DeliveryRecord, data: bytes) -> bool:
+        return asyncio.run(self._transactions.rendered(replaced(record, object_key="deliveries/x", sha256=data)))
+
     def states(self, destination: Destination) -> dict[int, str]:
         """State by revision."""
         records = self.do(lambda state: state.of_case("case-1"))
@@ -138,6 +141,19 @@ def test_a_priority_waits_for_another_of_its_case_that_is_on_its_way(desk: Desk)
     then = later(seconds=5)
     assert desk.claimed(RIS, then, fresh_at=then, holder="two") == []
     assert desk.states(RIS) == {1: "landed", 2: "suppressed:already_raised"}
+
+
+def test_a_document_is_written_down_by_the_holder_alone(desk: Desk) -> None:
+    """Found by the seeded world: two processes rendered one delivery, each from another state of its case."""
+    desk.case()
+    desk.result(result_message())
+    (mine,) = desk.claimed(RIS, holder="one")
+    desk.restart(NOW)
+    (theirs,) = desk.claimed(RIS, holder="two")
+    assert desk.documented(theirs.record, b"theirs")
+    assert not desk.documented(mine.record, b"mine")
+    desk.settled(theirs, Landed(()))
+    assert desk.states(RIS) == {1: "landed"}
 
 
 def test_an_attempt_is_settled_by_its_holder_and_once(desk: Desk) -> None:

@@ -277,10 +277,8 @@ class SqlTransactions:
     async def recover(self, now: datetime) -> None:
         await self._store.transact(lambda transaction: self.state(transaction).recover(now))
 
-    async def rendered(self, record: DeliveryRecord) -> None:
+    async def rendered(self, record: DeliveryRecord) -> bool:
         """`hilum.integration.ports.Recorder`."""
-        where = DELIVERIES.c.delivery_id == record.id
-        values = {"sha256": record.sha256, "object_key": record.object_key}
-        await self._store.transact(
-            lambda transaction: transaction.connection.execute(DELIVERIES.update().where(where).values(**values))
-        )
+        mine = (DELIVERIES.c.delivery_id == record.id) & (DELIVERIES.c.holder == record.holder)
+        written = DELIVERIES.update().where(mine).values(sha256=record.sha256, object_key=record.object_key)
+        return await self._store.transact(lambda transaction: transaction.connection.execute(written).rowcount == 1)
