@@ -24,7 +24,7 @@ _SHORT_VRS = {str(vr).encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_16}
 _LONG_VRS = {str(vr).encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_32}
 _EMPTY = {vr: empty_value_for_VR(vr, raw=True) for vr in (*_SHORT_VRS.values(), *_LONG_VRS.values(), None)}
 _UNDEFINED = 0xFFFFFFFF
-_CHARACTER_SET = interned(0x00080005)
+_CHARACTER_SET = 0x00080005
 _PIXEL_DATA = 0x7FE00010
 _PIXELS = frozenset({_PIXEL_DATA, 0x7FE00008, 0x7FE00009})  # the integer, float and double ones
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -48,12 +48,8 @@ def outline(data: memoryview, *, implicit: bool) -> Dataset | None:
     except (_NotPlain, struct.error):
         return None
     dataset = Dataset(elements)
-    stated = elements.get(_CHARACTER_SET)
-    if stated is not None and stated.VR not in (None, "CS"):
-        return None
+    stated = elements.get(interned(_CHARACTER_SET))
     encodings = _encodings(stated.value or b"") if stated is not None else default_encoding
-    if encodings is None:
-        return None
     dataset.set_original_encoding(implicit, True, encodings)
     return dataset
 
@@ -65,6 +61,8 @@ def _elements(data: memoryview, implicit: bool) -> dict[BaseTag, DataElement | R
         raise _NotPlain  # it looks like explicit VR, whatever was agreed
     while at < end:
         tag, vr, length, at = _header(data, at, implicit)
+        if tag == _CHARACTER_SET:
+            _character_set(data, at, vr, length)
         if length != _UNDEFINED:
             stop = at + length
             if stop > end:
@@ -135,6 +133,8 @@ def _item_end(data: memoryview, at: int, stop: int | None, implicit: bool, depth
             if tag == _ITEM_END and not length:
                 return at + 8
         tag, vr, length, at = _header(data, at, implicit)
+        if tag == _CHARACTER_SET:
+            _character_set(data, at, vr, length)
         if length != _UNDEFINED:
             at += length
         elif vr == "SQ" or (implicit and _is_sequence(tag)):
@@ -144,6 +144,14 @@ def _item_end(data: memoryview, at: int, stop: int | None, implicit: bool, depth
         if at > (len(data) if stop is None else stop):
             raise _NotPlain
     return at
+
+
+def _character_set(data: memoryview, at: int, vr: str | None, length: int) -> None:
+    """Each (0008,0005) that the parser passes must be one that it takes, also in an item, also when repeated."""
+    if length == _UNDEFINED or vr not in (None, "CS"):
+        raise _NotPlain
+    if _encodings(bytes(data[at : at + length])) is None:
+        raise _NotPlain
 
 
 def _fragments_end(data: memoryview, at: int) -> tuple[int, int]:

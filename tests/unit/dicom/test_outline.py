@@ -145,6 +145,12 @@ def test_data_sets_that_were_damaged_have_the_parsers_outline_or_none(syntax: UI
         + b"\xfe\xff\x00\xe0\x14\x00\x00\x00"
         + (b"\x08\x00\x16\x11SQ\x00\x00\xff\xff\xff\xff" + b"no items")
         + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00",
+        b"\x08\x00\x15\x11SQ\x00\x00\xff\xff\xff\xff"
+        + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        + (b"\x08\x00\x05\x00CS\x08\x00I\x00SO_IR6" + b"\xfe\xff\x0d\xe0\x00\x00\x00\x00")
+        + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00",
+        b"\x08\x00\x05\x00CS\x04\x00I\x00SO" + b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",
+        b"\x08\x00\x05\x00UL\x04\x00\x00\x00\x00\x00",
     ],
     ids=[
         "no header",
@@ -154,6 +160,9 @@ def test_data_sets_that_were_damaged_have_the_parsers_outline_or_none(syntax: UI
         "no end of fragments",
         "nested beyond measure",
         "a broken sequence in an item of stated length",
+        "an unreadable character set in an item",
+        "an unreadable character set before another one",
+        "a character set that is a number",
     ],
 )
 def test_what_is_not_plain_has_no_outline(data: bytes) -> None:
