@@ -63,7 +63,8 @@ def outcome(stream: bytes, piece: int, longest: int) -> tuple[bytes, list[bytes]
     """What was answered, and the files that were handed over."""
     line, files = Line(stream, piece), list[bytes]()
 
-    def may_receive(size: int) -> None:
+    def may_receive(size: int, held: int) -> None:
+        assert held >= size
         if size > _LIMIT:
             raise Rejected("data_set_too_large", "a data set is larger than allowed")
 

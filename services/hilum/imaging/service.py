@@ -101,7 +101,6 @@ def listening(settings: Settings) -> Listening:
         additional_sop_classes=settings.additional_sop_classes,
         max_associations=settings.max_associations,
         association_seconds=settings.association_seconds,
-        answer_seconds=settings.answer_seconds,
         drain_seconds=settings.drain_seconds,
         limits=Limits(
             pdu_bytes=settings.max_pdu_bytes,

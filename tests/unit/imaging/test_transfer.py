@@ -5,13 +5,13 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from hilum.errors import Rejected
 from hilum.imaging.adapters.commands import Answer
-from hilum.imaging.adapters.transfer import Bounds, Context, StoreRequest, Transfer
+from hilum.imaging.adapters.transfer import Bounds, Context, StoreRequest, Transfer, abort_at_once, abort_pdu
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -51,13 +51,17 @@ def store(data_set: bytes, size: int = 10_000) -> bytes:
 class Exchange:
     """One end of a transfer whose other end is served in a thread."""
 
-    def __init__(self, seconds: float, peer_pdu_bytes: int) -> None:
+    def __init__(self, seconds: float, peer_pdu_bytes: int, limit: int, holding: int) -> None:
         self.stored: list[bytes] = []
         self.files: list[bytes] = []
+        self.held: list[int] = []
+        self.buffers: list[int] = []
+        self._limit = limit
+        self._holding = holding
         self.peer, served = socket.socketpair()
         self.peer.settimeout(10)
-        transfer = Transfer(served, CONTEXTS, peer_pdu_bytes, Bounds(65_536, seconds, self._may), self._store)
-        self.thread = threading.Thread(target=self._run, args=(transfer, served))
+        self.transfer = Transfer(served, CONTEXTS, peer_pdu_bytes, Bounds(65_536, seconds, self._may), self._store)
+        self.thread = threading.Thread(target=self._run, args=(self.transfer, served))
         self.thread.start()
 
     @staticmethod
@@ -65,12 +69,13 @@ class Exchange:
         with served:
             transfer.run()
 
-    @staticmethod
-    def _may(size: int) -> None:
-        if size > LIMIT:
+    def _may(self, size: int, held: int) -> None:
+        if size > self._limit or held > self._holding:
             raise Rejected("data_set_too_large", "")
+        self.held.append(held)
 
     def _store(self, request: StoreRequest) -> Answer:
+        self.buffers.append(len(self.transfer._buffer))
         self.stored.append(bytes(request.data_set))
         self.files.append(bytes(request.file))
         return Answer(0)
@@ -87,8 +92,10 @@ class Exchange:
 
 
 @contextmanager
-def exchange(seconds: float = 5.0, peer_pdu_bytes: int = 0) -> Iterator[Exchange]:
-    running = Exchange(seconds, peer_pdu_bytes)
+def exchange(
+    seconds: float = 5.0, peer_pdu_bytes: int = 0, limit: int = LIMIT, holding: int = 1 << 40
+) -> Iterator[Exchange]:
+    running = Exchange(seconds, peer_pdu_bytes, limit, holding)
     try:
         yield running
     finally:
@@ -114,6 +121,64 @@ def test_a_data_set_arrives_whole_behind_its_file_header(size: int, fragment: in
     assert running.files[0].endswith(data)
     assert answers.count(STATUS_0) == 1
     assert answers.endswith(RELEASED)
+
+
+LARGE = 12 << 20
+
+
+def _exchanged(running: Exchange, sent: bytes) -> bytes:
+    """What is answered to ``sent``, once the whole answer to one C-STORE is there."""
+    sender = threading.Thread(target=running.peer.sendall, args=(sent,))
+    sender.start()
+    answer = b""
+    while STATUS_0 not in answer:
+        answer += running.peer.recv(65_536)
+    sender.join()
+    return answer
+
+
+def test_after_the_answer_to_a_large_instance_an_association_that_idles_holds_and_counts_nothing() -> None:
+    with exchange(limit=LARGE) as running:
+        _exchanged(running, store(bytes(LARGE), 60_000))
+        assert running.held[-1] == 0
+        assert len(running.transfer._buffer) <= 2 << 20
+
+
+def test_the_whole_buffer_of_a_large_instance_is_counted_before_it_is_taken() -> None:
+    with exchange(limit=LARGE) as running:
+        _exchanged(running, store(bytes(LARGE), 60_000))
+    assert running.buffers == [running.held[-2]]
+    assert running.held[-2] > LARGE
+
+
+def test_a_buffer_grows_by_no_more_than_is_needed_where_more_may_not_be_held() -> None:
+    with exchange(limit=LARGE, holding=LARGE + 1024) as running:
+        _exchanged(running, store(bytes(LARGE), 60_000))
+    assert running.stored == [bytes(LARGE)]
+    assert running.buffers[0] <= LARGE + 1024
+
+
+def test_an_abort_from_without_does_not_wait_for_a_peer_that_reads_nothing() -> None:
+    peer, served = socket.socketpair()
+    with peer, served:
+        served.setblocking(False)
+        with suppress(BlockingIOError):
+            while served.send(bytes(65_536)):
+                pass
+        served.settimeout(60)
+        ending = threading.Thread(target=abort_at_once, args=(served,), daemon=True)
+        ending.start()
+        ending.join(10)
+        assert not ending.is_alive()
+        assert served.recv(1) == b""
+
+
+def test_an_abort_from_without_is_told_to_the_peer() -> None:
+    peer, served = socket.socketpair()
+    with peer, served:
+        abort_at_once(served)
+        assert peer.recv(100) == abort_pdu()
+        assert peer.recv(100) == b""
 
 
 def test_pieces_of_any_size_make_the_same_messages() -> None:

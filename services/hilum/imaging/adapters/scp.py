@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("hilum")
 _ANSWERS = _METER.create_counter("hilum_imaging_instances", description="C-STORE requests by outcome")
 _SECONDS = _METER.create_histogram("hilum_imaging_store_seconds", unit="s", description="request to answer")
-_LAST_ANSWER_SECONDS = 0.1  # from the end of the handler until the library has sent its answer
+_LAST_ANSWER_SECONDS = 0.1  # from the end of the handler until the association's thread has sent its answer
 _REFUSED_LINES = 10  # in 10 s
 _STORED = Answer(SUCCESS)
 
@@ -47,7 +47,6 @@ class Listening:
     additional_sop_classes: tuple[str, ...]
     max_associations: int
     association_seconds: float
-    answer_seconds: float
     drain_seconds: float
     limits: Limits
     lobby: LobbyLimits
@@ -75,7 +74,6 @@ class StorageScp:
         entity.maximum_associations = listening.max_associations
         entity.maximum_pdu_size = listening.limits.pdu_bytes
         entity.acse_timeout = listening.association_seconds
-        entity.dimse_timeout = listening.answer_seconds
         entity.network_timeout = listening.limits.pdu_seconds
         entity.require_called_aet = listening.require_called_ae_title
         entity.require_calling_aet = list(listening.calling_ae_titles)

@@ -4,9 +4,11 @@ A message is received straight into one buffer, behind the room for its file's h
 one is read: what a peer sends ahead of our answers stays in its own buffers. Nothing polls.
 """
 
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hilum.dicom.reading import file_header
@@ -34,7 +36,7 @@ _SHORT_PDU_BYTES = 4  # of A-RELEASE-RQ and A-ABORT
 # A-ABORT by the provider: unexpected PDU, invalid PDU parameter value, reason not specified (PS3.8 9.3.8).
 _UNEXPECTED, _INVALID, _NO_REASON = 2, 6, 0
 _FIRST_BYTES = 1 << 18
-_KEPT_BYTES = 1 << 21  # of a buffer, from one message to the next
+_KEPT_BYTES = 1 << 21  # of a buffer, from one message to the next: not counted, for connections are
 _ANSWERED_SECONDS = 1.0  # for the peer to read our A-ABORT and to close
 _DISCARDED_BYTES = 1 << 24
 
@@ -60,11 +62,14 @@ class StoreRequest:
 
 @dataclass(frozen=True)
 class Bounds:
-    """``may_receive(bytes)`` raises `Rejected` when the message, which has so many by now, may not go on."""
+    """``may_receive(bytes, held)`` raises `Rejected` when the message, which has so many bytes by now, may not go on.
+
+    ``held`` is the memory that it takes: the whole buffer's, once that is larger than every association may keep.
+    """
 
     pdu_bytes: int
     pdu_seconds: float
-    may_receive: Callable[[int], None]
+    may_receive: Callable[[int, int], None]
 
 
 class Broken(Exception):
@@ -180,14 +185,30 @@ class Transfer:
     def _data_fragment(self, size: int) -> None:
         end = self._end + size
         try:
-            self._bounds.may_receive(end - self._start)
+            self._hold(end)
         except Rejected:
             raise Broken(_NO_REASON) from None
-        if end > len(self._buffer):
-            self._buffer += bytes(max(end - len(self._buffer), len(self._buffer) // 2))
         with memoryview(self._buffer) as view, view[self._end : end] as fragment:
             self._stream.into(fragment)
         self._end = end
+
+    def _hold(self, end: int) -> None:
+        """Room in the buffer up to ``end``, asked for before it is taken. Raises `Rejected`."""
+        length = len(self._buffer)
+        if end <= length:
+            self._ask(end, length)
+            return
+        ample = max(end, length + length // 2)
+        try:
+            self._ask(end, ample)
+        except Rejected:
+            ample = end  # no more than it needs
+            self._ask(end, ample)
+        self._buffer += bytes(ample - length)
+
+    def _ask(self, end: int, length: int) -> None:
+        size = end - self._start
+        self._bounds.may_receive(size, length if length > _KEPT_BYTES else size)
 
     def _serve(self) -> None:
         request, self._request = self._request, None
@@ -206,7 +227,9 @@ class Transfer:
             answer = Answer(SUCCESS)
         else:
             answer = Answer(SOP_CLASS_NOT_SUPPORTED)
-        self._bounds.may_receive(0)
+        if len(self._buffer) > _KEPT_BYTES:
+            self._buffer = bytearray()  # the association may be silent from now on
+        self._bounds.may_receive(0, 0)
         self._send(write_response(request, answer))
 
     def _send(self, command: bytes) -> None:
@@ -233,3 +256,12 @@ class Transfer:
 def abort_pdu(reason: int = _NO_REASON) -> bytes:
     """A-ABORT by the service provider (PS3.8 9.3.8)."""
     return _PDU.pack(_ABORT, _SHORT_PDU_BYTES) + bytes((0, 0, 2, reason))
+
+
+def abort_at_once(connection: socket.socket) -> None:
+    """From any thread, and without waiting for a peer that reads nothing: it is told when there is room for it."""
+    with suppress(OSError):
+        # Its own descriptor: Python would wait for the connection's deadline before it asked the kernel.
+        with socket.socket(fileno=os.dup(connection.fileno())) as line, suppress(BlockingIOError):
+            line.send(abort_pdu(), socket.MSG_DONTWAIT)
+        connection.shutdown(socket.SHUT_RDWR)

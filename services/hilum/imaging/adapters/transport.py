@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 from hilum.errors import Rejected
 from hilum.imaging.adapters.commands import Answer
 from hilum.imaging.adapters.lobby import Lobby, LobbyLimits, Reason
-from hilum.imaging.adapters.transfer import Bounds, Context, StoreRequest, Transfer, abort_pdu
+from hilum.imaging.adapters.transfer import Bounds, Context, StoreRequest, Transfer, abort_at_once
 from hilum.logs import BoundedWarnings
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class BoundedSocket(AssociationSocket):
         self._server = server
         self._request = request
         self._ended = False
-        self.receiving_bytes = 0  # of the message that is being received
+        self.receiving_bytes = 0  # held for the message that is being received
         server.sockets[id(self)] = self
         client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client_socket.settimeout(server.limits.pdu_seconds)
@@ -70,14 +69,16 @@ class BoundedSocket(AssociationSocket):
         first, self._request = self._request[:nr_bytes], self._request[nr_bytes:]
         return bytearray(first)
 
-    def may_receive(self, size: int) -> None:
-        """Whether the message may go on, now that it has ``size`` bytes; raises `Rejected` when it may not."""
+    def may_receive(self, size: int, held: int) -> None:
+        """Whether a message of ``size`` bytes by now may go on, holding so many; raises `Rejected` when it may not."""
         limits = self._server.limits
-        self.receiving_bytes = size
         if size > limits.data_set_bytes:
             raise Rejected("data_set_too_large", "a data set is larger than allowed")
-        if size and self._server.receiving_bytes() > limits.receiving_bytes:
-            raise Rejected("too_much_received", "too much is being received")
+        with self._server.counting:  # what is refused must not be counted against others, not even for a moment
+            others = self._server.receiving_bytes() - self.receiving_bytes
+            if size and others + held > limits.receiving_bytes:
+                raise Rejected("too_much_received", "too much is being received")
+            self.receiving_bytes = held
 
     def transfer(self, association: Association) -> None:
         """Answer requests in this thread until the association ends. The library's own thread must have ended."""
@@ -103,9 +104,7 @@ class BoundedSocket(AssociationSocket):
         self._ended = True
         connection = self.socket
         if connection is not None:
-            with suppress(OSError):
-                connection.sendall(abort_pdu())
-                connection.shutdown(socket.SHUT_RDWR)
+            abort_at_once(connection)
 
     def close(self) -> None:
         """The library's own leaves the descriptor open when the peer was first to go."""
@@ -216,6 +215,7 @@ class StorageServer(ThreadedAssociationServer):
         """
         self.limits = limits
         self.sockets: dict[int, BoundedSocket] = {}
+        self.counting = threading.Lock()
         self._warnings = warnings
         self._called_too = tick
         self.store = store
@@ -247,7 +247,7 @@ class StorageServer(ThreadedAssociationServer):
         self._called_too()
 
     def receiving_bytes(self) -> int:
-        """Bytes of all messages that are being received or answered."""
+        """Bytes held for all messages that are being received or answered."""
         return sum(each.receiving_bytes for each in tuple(self.sockets.values()))
 
     def end_associations(self) -> None:
