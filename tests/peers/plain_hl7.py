@@ -4,6 +4,7 @@ Nothing is prepared, remembered or skipped: each value is looked for from the me
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from hilum.hl7.datatypes import PARTS, plausible
 from hilum.hl7.escapes import Delimiters, unescape
@@ -53,12 +54,34 @@ class SlowMessage:
             yield own + self._before(lines, own, block, anchors, blocks)
 
     def _without_earlier_results(self, structure: Structure) -> list[Line]:
-        opened = False
-        for number, line in enumerate(self.lines):
-            if opened and line[:3] in structure.prior:
-                return self.lines[:number]
-            opened = opened or line[:3] in structure.anchors
-        return self.lines
+        first = min([n for n, line in enumerate(self.lines) if line[:3] in structure.anchors], default=len(self.lines))
+        kept, block = self.lines[: first + 1], list[Line]()  # of the earlier results that are being read
+        for number, line in enumerate(self.lines[first + 1 :], first + 1):
+            if (line[:3] in structure.prior) or (block and not self._begins_an_order(number, block, structure)):
+                block.append(line)
+            else:
+                block = []
+                kept.append(line)
+        return kept
+
+    def _begins_an_order(self, number: int, block: list[Line], structure: Structure) -> bool:
+        names = [line[:3] for line in block]
+        if self.lines[number][:3] != "ORC" or names[-1] in structure.prior:
+            return False
+        heads = [at for at, name in enumerate(names) if name in structure.prior]
+        behind = [next((at for at in range(head, len(names)) if names[at] in structure.anchors), 0) for head in heads]
+        firsts = {at for at in behind if names[at] == "ORC"}
+        start = number - len(block)
+        if any(self._says_order(start + at, structure) for at in firsts):
+            return False  # these have an order's ORC-1, too
+        after_head = all(name not in structure.anchors for name in names[heads[-1] :])
+        return not after_head and self._says_order(number, structure)
+
+    def _says_order(self, number: int, structure: Structure) -> bool:
+        control = self._part(self._text(self.lines[number], 1), 1, 1, whole=True).strip()
+        ends = ("ORC", *structure.prior)
+        own = list(takewhile(lambda line: line[:3] not in ends, self.lines[number + 1 :]))
+        return control != "RE" if control else all(line[:3] != "OBX" for line in own)
 
     def _with_followers(self, lines: list[Line], anchor: int, anchors: list[int], blocks: list[int]) -> list[Line]:
         end = min([number for number in (*anchors, *blocks) if number > anchor], default=len(lines))

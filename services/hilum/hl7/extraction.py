@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hilum.hl7.datatypes import PARTS, Part, plausible
+from hilum.hl7.earlier import earlier_results
 from hilum.hl7.escapes import Delimiters, unescape
 from hilum.hl7.fieldpath import FIRST, FieldPath
 from hilum.hl7.layout import REMEMBERED, Extent, Layout
@@ -52,11 +53,12 @@ class Selection:
         wanted: Container[str] | None = None,
         prior: tuple[str, ...] = (),
     ) -> None:
-        """``wanted`` are the values to read (``patient_id.authority``), or all; the others as of `Layout.groups`."""
+        """``wanted`` are the values to read (``patient_id.authority``), or all; the others as of `Structure`."""
         rules = [rule for rule in rules if wanted is None or any(key in wanted for key, _, _ in _keys(rule))]
         single = [rule for rule in rules if isinstance(rule, FieldRule)]
         paths = [path for rule in rules for path in rule.places]
         self._anchors = anchors
+        self._segments = tuple(name for anchor in anchors for name in anchor.split("+"))
         self._prior = prior
         self._fields = _Fields(single, wanted)
         self._lists = [_ListReader(rule) for rule in rules if isinstance(rule, ListRule)]
@@ -72,7 +74,9 @@ class Selection:
         """The values of each group. Absent ones have no key; an explicit null is ``""`` (two quotes)."""
         lines, delimiters, codec, layout = message.lines, message.delimiters, message.codec, message.layout
         separator = delimiters.field
-        for extent, names, places, read in self._remembered(layout) if layout.is_short else self._placed(layout):
+        earlier = earlier_results(message, self._segments, self._prior).lines if self._prior else frozenset()
+        placed = self._remembered(layout) if layout.is_short and not earlier else self._placed(layout, earlier)
+        for extent, names, places, read in placed:
             rows = [lines[number].split(separator, count) for number, count in places]
             if not self._selected and not self._lists:
                 yield read(rows, delimiters, codec)
@@ -86,9 +90,11 @@ class Selection:
                     values[each.name] = listed
             yield values
 
-    def _placed(self, layout: Layout) -> Iterator[tuple[Extent, Sequence[str], Sequence[tuple[int, int]], _Read]]:
+    def _placed(
+        self, layout: Layout, without: frozenset[int] = frozenset()
+    ) -> Iterator[tuple[Extent, Sequence[str], Sequence[tuple[int, int]], _Read]]:
         """Each group: the rows' names; line and fields of those that are lines; how to read the rows."""
-        for extent in layout.groups(self._anchors, self._prior):
+        for extent in layout.groups(self._anchors, without):
             found = {name: (at[0], count) for name, count in self._plain.items() if (at := extent.lines_of(name))}
             names = (*found, *self._selected)
             read = self._readers.get(names)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from hilum.errors import Rejected
 from hilum.hl7.charsets import UTF8_SIGNATURE
 from hilum.hl7.header import Header, read_header
+from hilum.hl7.layout import Extent
 from hilum.hl7.message import Message, parse
 from hilum.hl7.paths import PathTables, Structure
 from hilum.hl7.tables import ACKNOWLEDGING, VERSIONS
@@ -112,12 +113,19 @@ def _faults(
 
 def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
     ordinal = 0
-    if _repeated_bytes(message, structure) > _REPEATED_BYTES:
+    earlier, unclear = structure.earlier(message)
+    if unclear:
+        text = (
+            "behind earlier results, this ORC may begin an order or one more result: say which in ORC-1 (RE: a result)"
+        )
+        yield _error("100", "order_or_result_unclear", text, Location("ORC", unclear, 1))
+    groups = message.layout.groups(structure.groups, earlier)
+    if _repeated_bytes(message, structure, groups) > _REPEATED_BYTES:
         text = "its groups repeat too much: send them in several messages"
         yield _error("100", "groups_too_many", text, Location(structure.anchors[0]))
     for ordinal, values in enumerate(structure.checked.read(message), 1):
         for path in structure.missing(values):
-            if not message.layout.groups(structure.groups, structure.prior)[ordinal - 1].lines_of(path.segment):
+            if not groups[ordinal - 1].lines_of(path.segment):
                 text = f"a required segment is missing: {path.segment}"
                 yield _error("100", "segment_missing", text, Location(path.segment))
             place = Location(path.segment, ordinal if path.segment in structure.anchors else 1, path.field)
@@ -130,9 +138,9 @@ def _content(message: Message, structure: Structure) -> Iterator[Outcome]:
         yield _error("100", "segment_missing", f"a required segment is missing: {anchor.segment}", anchor)
 
 
-def _repeated_bytes(message: Message, structure: Structure) -> int:
+def _repeated_bytes(message: Message, structure: Structure, groups: Sequence[Extent]) -> int:
     """What is read, or kept, once for each group: of an order the whole message, else what stands before the groups."""
-    groups, size = message.layout.groups(structure.groups, structure.prior), len(message.text)
+    size = len(message.text)
     if structure.kind != "order" and len(groups) * size > _REPEATED_BYTES:
         own = {line for group in groups for line in group.own}
         size -= sum(len(message.lines[line]) for line in own)

@@ -60,21 +60,22 @@ class Layout:
         broken = {head for head in dict.fromkeys(heads) if head[3:] not in ends or not _SEGMENT_NAME.match(head[:3])}
         self.malformed = [position for position, head in enumerate(heads, 1) if head in broken] if broken else []
         """Positions (1-based) of lines that are no segment: no name of three characters before the separator."""
-        self._groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Extent]] = {((), ()): [self.whole]}
+        self._groups: dict[tuple[str, ...], list[Extent]] = {(): [self.whole]}
 
-    def groups(self, anchors: tuple[str, ...], prior: tuple[str, ...] = ()) -> list[Extent]:
+    def groups(self, anchors: tuple[str, ...], without: frozenset[int] = frozenset()) -> list[Extent]:
         """As `hilum.hl7.message.Message.groups`; without ``anchors``, the whole message.
 
         An anchor of several segments (``ORC+OBR``) begins with whichever of them stands first, and shares none of them.
-        A segment of ``prior`` after a group ends the groups: what follows are earlier results, whose ORC and OBR are
-        no orders (PRIOR_RESULT, 2.5.1 4.4.4).
+        The lines ``without`` belong to no group; which they are is the content's to say, so those are not remembered.
         """
-        found = self._groups.get((anchors, prior))
+        if without:
+            return self._grouped(anchors, without)
+        found = self._groups.get(anchors)
         if found is None:
-            self._groups[anchors, prior] = found = self._grouped(anchors, prior)
+            self._groups[anchors] = found = self._grouped(anchors, without)
         return found
 
-    def _grouped(self, anchors: tuple[str, ...], prior: tuple[str, ...]) -> list[Extent]:
+    def _grouped(self, anchors: tuple[str, ...], without: frozenset[int]) -> list[Extent]:
         parted = [anchor.split("+") for anchor in anchors]
         rank = {name: level for level, names in enumerate(parted) for name in names}
         ends = {name: names[names.index(name) :] for names in parted for name in names}
@@ -89,9 +90,9 @@ class Layout:
         before: dict[str, Sequence[int]] = {}
         levels: list[dict[str, list[int]]] = []  # the group so far; its outer levels may be shared with the next
         for line, name in enumerate(self._names):
+            if line in without:
+                continue
             level = rank.get(name)
-            if levels and name in prior:
-                break
             if level is not None and level == len(levels) - 1 and levels[level].keys().isdisjoint(ends[name]):
                 levels[level][name] = [line]
             elif level is not None:

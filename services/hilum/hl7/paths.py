@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from hilum.errors import HilumError, Rejected
 from hilum.hl7.datatypes import PARTS, plausible
+from hilum.hl7.earlier import Earlier, earlier_results
 from hilum.hl7.extraction import FieldRule, ListRule, Selection, Value
 from hilum.hl7.fieldpath import FieldPath, parse_path
+from hilum.hl7.message import Message
 from hilum.hl7.segment import HEADERS
 
 Kind = Literal["order", "report", "patient", "merge"]
@@ -77,6 +79,10 @@ class Structure:
     def anchors(self) -> tuple[str, ...]:
         """The segments that begin a group."""
         return tuple(name for anchor in self.groups for name in anchor.split("+"))
+
+    def earlier(self, message: Message) -> Earlier:
+        """The earlier results in ``message``, which are none of its groups."""
+        return earlier_results(message, self.anchors, self.prior)
 
     @cached_property
     def all(self) -> Selection:

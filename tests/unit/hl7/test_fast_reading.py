@@ -43,7 +43,7 @@ names = st.sampled_from([*_OFTEN, *_OFTEN, "IPC", "TQ1", "NTE", "ZDS", "ZX1", "M
 def fields(draw: st.DrawFn, marks: Delimiters) -> str:
     """Anything that may stand in a field: plain, composed, repeated, escaped, or nothing."""
     mark = marks.escape
-    known = ["MR", "L", "A", "113014", "1.2.3", "1.02.3", '""', "X^Y"]
+    known = ["MR", "L", "A", "113014", "RE", "NW", "1.2.3", "1.02.3", '""', "X^Y"]
     bodies = ("F", "S", "T", "R", "E", "X41", "XE9", ".br", "H", "Zz")
     escapes = [f"{mark}{body}{mark}" for body in bodies] if mark else [""]
     between = [each for each in (marks.component, marks.component, marks.repetition, marks.subcomponent) if each]
@@ -100,6 +100,17 @@ def test_every_value_is_what_slow_reading_finds(raw: bytes, own: bool, name: str
     tables = _FEED if own else _TABLES
     fast = [dict(values) for values in tables.structures[name].all.read(parse(raw))]
     assert fast == slow(raw, tables, name)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from(["PID", "PV1|1", "ORC|NW|P", "ORC|RE|P", "ORC||P", "OBR|1|P", "OBX"]), max_size=12)
+)
+def test_orders_among_earlier_results_are_those_that_slow_reading_finds(lines: list[str]) -> None:
+    numbered = [f"{line}{number}" if line[-2:] == "|P" else line for number, line in enumerate(lines)]
+    raw = "\r".join(["MSH|^~\\&|A|B|||2024||OMG^O19|1|P|2.5.1", *numbered]).encode()
+    fast = [dict(values) for values in _TABLES.structures["OMG_O19"].all.read(parse(raw))]
+    assert fast == slow(raw, _TABLES, "OMG_O19")
 
 
 @_SETTINGS
