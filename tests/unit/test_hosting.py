@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from hilum.errors import Fault
 from hilum.hosting import LOOP_LAG, LoopLag, RandomIds, Readiness, SystemClock, cancel_on_signals, host
+from hilum.simulator.world.loop import SimulatedLoop
 
 
 class Serves:
@@ -116,21 +117,30 @@ def test_random_ids_are_new_each_time() -> None:
     assert {len(each) for each in made} == {36}
 
 
-async def test_while_services_run_a_late_event_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_services_run_a_late_event_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[float] = []
     monkeypatch.setattr(LoopLag, "note", lambda _self, late, _now: noted.append(late))
-    readiness = Readiness(["a"])
-    hosting = asyncio.create_task(host([Serves("a")], readiness))
-    await asyncio.wait_for(readiness.wait(), 1)
-    await asyncio.sleep(0)
-    time.sleep(LOOP_LAG.LOOK_SECONDS + 0.2)  # noqa: ASYNC251 - the fault that is to be noticed
-    await asyncio.sleep(0.01)
-    hosting.cancel()
-    await asyncio.wait([hosting])
-    assert max(noted) >= 0.2
-    count = len(noted)
-    await asyncio.sleep(3 * LOOP_LAG.LOOK_SECONDS)
-    assert len(noted) == count
+    loop = SimulatedLoop(Random(1))
+
+    async def late_once() -> None:
+        readiness = Readiness(["a"])
+        hosting = asyncio.create_task(host([Serves("a")], readiness))
+        await readiness.wait()
+        await asyncio.sleep(3 * LOOP_LAG.LOOK_SECONDS)
+        assert max(noted) < 0.001
+        loop._move(LOOP_LAG.LOOK_SECONDS + 0.2)  # a step that takes so long: the fault that is to be noticed
+        await asyncio.sleep(LOOP_LAG.LOOK_SECONDS)
+        assert max(noted) > 0.199
+        hosting.cancel()
+        await asyncio.wait([hosting])
+        count = len(noted)
+        await asyncio.sleep(3 * LOOP_LAG.LOOK_SECONDS)
+        assert len(noted) == count
+
+    try:
+        loop.run_until_complete(late_once())
+    finally:
+        loop.close()
 
 
 def test_the_longest_lag_is_told_for_one_window_more_and_then_forgotten() -> None:

@@ -120,12 +120,18 @@ def command() -> Callable[..., object]:
                 stdout=output,
                 stderr=asyncio.subprocess.PIPE,
             )
+        assert process.stderr is not None
+        reading = asyncio.create_task(process.stderr.read())
         try:
-            _, errors = await asyncio.wait_for(process.communicate(), seconds)
+            await asyncio.wait_for(process.wait(), seconds)
         except TimeoutError:
             process.kill()
-            _, errors = await process.communicate()
-            raise AssertionError(f"hilum did not end: {errors.decode()[-2000:]}") from None
+            raise AssertionError(f"hilum did not end: {(await reading).decode()[-2000:]}") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        errors = await reading
         assert process.returncode is not None
         return Ended(process.returncode, errors.decode())
 
