@@ -69,16 +69,23 @@ async def _scan(found: Told, hilum: HilumProcess, hospital: Hospital) -> None:
         *(sys.executable, SENDER, str(hilum.dicom_port), str(SLICES), str(ASSOCIATIONS), generate_uid(), str(ROWS)),
         stdout=asyncio.subprocess.PIPE,
     )
-    assert sender.stdout is not None
     beside = [asyncio.create_task(_send_messages(found, hilum)), asyncio.create_task(_send_chest(found, hilum, chest))]
-    async for line in sender.stdout:
-        words = line.split()
-        if len(words) == 3:
-            found.slices.append(float(words[1]))
-        found.ended = words == [b"ended"]
-    await sender.wait()
-    assert found.ended, "the scanner did not end in order"
-    await asyncio.wait_for(asyncio.gather(*beside), 120)
+    try:
+        assert sender.stdout is not None
+        async for line in sender.stdout:
+            words = line.split()
+            if len(words) == 3:
+                found.slices.append(float(words[1]))
+            found.ended = words == [b"ended"]
+        await sender.wait()
+        assert found.ended, "the scanner did not end in order"
+        await asyncio.wait_for(asyncio.gather(*beside), 120)
+    finally:
+        if sender.returncode is None:
+            sender.kill()
+            await sender.wait()
+        for each in beside:
+            each.cancel()
     until = time.monotonic() + 120
     while not (receipts := [r for r in hospital.ris.receipts if r.outcome == "effect"]) and time.monotonic() < until:
         await asyncio.sleep(0.1)
