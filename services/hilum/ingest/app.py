@@ -54,8 +54,9 @@ class Intake:
     async def receive(self, raw: bytes, transport: str) -> Receipt:
         """Judge, keep, answer. Never raises for what ``raw`` holds; a log that does not keep it is answered AR."""
         with span(f"ingest receives {transport}", SpanKind.SERVER) as current:
-            verdict = await asyncio.to_thread(self._judge, raw) if len(raw) > LARGE else self._judge(raw)
-            receipt = await self._keep(raw, verdict, transport)
+            large = len(raw) > LARGE
+            verdict, digest = await asyncio.to_thread(self._judge, raw) if large else self._judge(raw)
+            receipt = await self._keep(raw, digest, verdict, transport)
             current.set_attribute("hl7.acknowledgement_code", receipt.outcome.code)
             if receipt.outcome.reason:
                 current.set_attribute("hilum.reason", receipt.outcome.reason)
@@ -64,16 +65,16 @@ class Intake:
     async def refuse(self, fault: FramingFault, transport: str) -> Receipt:
         """Keep what came of a block that was never whole, so that a person can look; the answer is AE."""
         with span(f"ingest refuses {transport}", SpanKind.SERVER, attributes={"hilum.reason": fault.code}):
-            outcome = Outcome("AE", "207", fault.code, fault.text)
-            return await self._keep(fault.payload, Verdict(outcome, read_header(fault.payload)), transport)
+            outcome, raw = Outcome("AE", "207", fault.code, fault.text), fault.payload
+            digest = await asyncio.to_thread(_digest, raw) if len(raw) > LARGE else _digest(raw)
+            return await self._keep(raw, digest, Verdict(outcome, read_header(raw)), transport)
 
-    def _judge(self, raw: bytes) -> Verdict:
-        return judge(raw, self._feeds.rules)
+    def _judge(self, raw: bytes) -> tuple[Verdict, bytes]:
+        return judge(raw, self._feeds.rules), _digest(raw)
 
-    async def _keep(self, raw: bytes, verdict: Verdict, transport: str) -> Receipt:
+    async def _keep(self, raw: bytes, digest: bytes, verdict: Verdict, transport: str) -> Receipt:
         outcome, header = verdict.outcome, verdict.header
         event_id, received_at, kept = self._ids.new(), self._clock.now(), True
-        digest = hashlib.sha256(raw).digest()
         message = KeptMessage(
             event_id,
             self._feeds.key(header),
@@ -97,6 +98,10 @@ class Intake:
         told_at = received_at.astimezone(self._feeds.zone)
         answer = acknowledge(header, digest, outcome, told_at, self._config, charset)
         return Receipt(answer, outcome, header.message_control_id, event_id, kept)
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 class Digestion:

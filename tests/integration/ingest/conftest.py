@@ -35,10 +35,16 @@ class FailingLog(SqliteEventLog):
     failing = False
     open_gate: asyncio.Event | None = None
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reached = asyncio.Event()
+        """Set once something waits at the gate."""
+
     async def append(self, events: Sequence[Event]) -> None:
         if self.failing:
             raise Unavailable("log_unavailable", "the test says so")
         if self.open_gate is not None:
+            self.reached.set()
             await self.open_gate.wait()
         await super().append(events)
 

@@ -296,7 +296,8 @@ async def test_stopping_does_not_wait_for_ever_for_a_log_that_does_not_answer(st
         reader, writer = await asyncio.open_connection("127.0.0.1", ingest.mllp_port)
         ingest.log.open_gate = asyncio.Event()
         writer.write(encode(corpus["orm-o01-2.3.1.hl7"]))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            await ingest.log.reached.wait()
         begun = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - begun < 5
     assert await _rest(reader) == b""  # nothing was kept, so nothing is acknowledged

@@ -46,7 +46,9 @@ class Door(Protocol):
     buffer: memoryview
     """What is read lies here until it is copied, at once: all connections share it."""
 
-    def enter(self, connection: "Connection") -> bool: ...
+    def enter(self, connection: "Connection") -> str:
+        """Why it may not come in, "" if it may."""
+        ...
 
     def leave(self, connection: "Connection") -> None: ...
 
@@ -67,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._working: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None  # done when the peer has read what we wrote
         self._deaf: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._heard = self._loop.time()
         self._reason = ""  # why it will end once all that was read is answered
@@ -77,11 +80,11 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if self._door.enter(self):
-            self._idle = self._loop.call_later(self._limits.idle_seconds, self._look_idle)
-        else:
-            self._reason = "too_many"
+        self._reason = self._door.enter(self)
+        if self._reason:
             transport.close()
+        else:
+            self._idle = self._loop.call_later(self._limits.idle_seconds, self._look_idle)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._door.buffer
@@ -121,6 +124,8 @@ class Connection(asyncio.BufferedProtocol):
         self._lost = True
         if self._idle is not None:
             self._idle.cancel()
+        if self._closing is not None:
+            self._closing.cancel()
         self.resume_writing()
         if exc is not None:
             _LOG.info("an MLLP connection was lost: %s", type(exc).__name__)
@@ -137,8 +142,16 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Now, whatever is in hand."""
         if self._working is not None:
+            self._working.add_done_callback(self._aborted)
             self._working.cancel()
         self._transport.abort()
+
+    def _aborted(self, _working: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first turn never comes to its ``finally``."""
+        if self._working is not None:
+            self._working = None
+            if self._lost:
+                self._door.leave(self)
 
     # The messages.
 
@@ -173,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._lost:
                 self._door.leave(self)
             elif self._reason:
-                self._transport.close()
+                self._close()
             elif not self._transport.is_reading():
                 self._transport.resume_reading()
 
@@ -217,7 +230,13 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._transport.pause_reading()
         if self._working is None:
-            self._transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Once the peer has read what we wrote, or too late for that."""
+        self._transport.close()
+        if self._transport.get_write_buffer_size() and self._closing is None:
+            self._closing = self._loop.call_later(self._limits.write_seconds, self._give_up)
 
     def _look_idle(self) -> None:
         left = self._heard + self._limits.idle_seconds - self._loop.time()

@@ -15,6 +15,8 @@ from hilum.logs import SECONDS, BoundedWarnings
 
 _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("hilum")
+ABORT_SECONDS = 5.0
+"""How long what was aborted may take to go: far more than it needs."""
 _CONNECTIONS = _METER.create_up_down_counter("hilum.ingest.mllp.connections", description="open MLLP connections")
 
 
@@ -37,6 +39,7 @@ class MllpListener:
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._stopping = False
         self._warnings = BoundedWarnings(_LOG, monotonic)
         self._settling: asyncio.Task[None] | None = None
         self.buffer = memoryview(bytearray(READ))
@@ -59,7 +62,8 @@ class MllpListener:
         """Accept nothing more, answer what was read, close."""
         if self._server is None:
             return
-        self._server.close()
+        self._stopping = True
+        await self._accept_no_more(self._server)
         for connection in tuple(self._connections):
             connection.drain()
         try:
@@ -68,19 +72,36 @@ class MllpListener:
         except TimeoutError:
             for connection in tuple(self._connections):
                 connection.abort()
-            await self._empty.wait()
+            await self._gone()
         if self._settling is not None:
             self._settling.cancel()
         self._warnings.settle(at_end=True)
 
-    def enter(self, connection: Connection) -> bool:
+    async def _accept_no_more(self, server: asyncio.Server) -> None:
+        """Then close: what asyncio has accepted and not yet attached to its server it leaves open where that closed."""
+        loop = asyncio.get_running_loop()
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+        server.close()
+
+    async def _gone(self) -> None:
+        try:
+            async with asyncio.timeout(ABORT_SECONDS):
+                await self._empty.wait()
+        except TimeoutError:
+            _LOG.error("%d MLLP connections did not end though they were aborted", len(self._connections))
+
+    def enter(self, connection: Connection) -> str:
+        if self._stopping:
+            return "draining"  # it was accepted before the server closed
         if len(self._connections) >= self._limits.connections:
             self._warnings.warning("an MLLP connection was refused: %d are open", len(self._connections))
-            return False
+            return "too_many"
         self._connections.add(connection)
         self._empty.clear()
         _CONNECTIONS.add(1)
-        return True
+        return ""
 
     def leave(self, connection: Connection) -> None:
         if connection not in self._connections:
