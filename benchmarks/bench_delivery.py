@@ -13,6 +13,7 @@ The urgent of the burst are ordered A: one that is ordered S stands at the top a
 
 import argparse
 import asyncio
+import math
 import tempfile
 import threading
 import time
@@ -29,6 +30,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from floors import Floors
 from hilum.contracts import topics
 from hilum.contracts.deliveries.v1.deliveries_pb2 import Delivery
 from hilum.contracts.findings.v1.findings_pb2 import Result
@@ -271,7 +273,7 @@ async def _records(state: Path) -> list[Record]:
     return records
 
 
-def report(studies: list[Study], late: list[float]) -> None:
+def report(studies: list[Study], late: list[float], floors: Floors) -> None:
     """The distribution, and where the time went."""
     whole = [study for study in studies if study.at.keys() >= {"due", *(name for name, _ in _STAGES)}]
     print(f"{len(whole)} of {len(studies)} studies reached the RIS; evidence was sent late by {spread(late)}")
@@ -279,9 +281,17 @@ def report(studies: list[Study], late: list[float]) -> None:
         some = [study.latency for study in whole if study.last == kind]
         print(f"  last evidence an {kind:<6} {spread(some)}")
     latencies = [study.latency for study in whole]
-    print(f"  all                    {spread(latencies)}   (floor p99 < {_FLOOR_MS:g} ms, aim {_AIM_MS:g})")
+    print(f"  all                    {spread(latencies)}")
     print(f"  with the engine        {spread([s.at['heard'] - s.at['due'] for s in whole])}")
     report_stages(whole)
+    floors.at_least("share of the studies that arrived", len(whole) / len(studies), 1.0)
+    slowest = p99(latencies + [math.inf] * (len(studies) - len(whole))) * 1e3
+    floors.below("p99 in ms, what never arrived counted as endless", slowest, _FLOOR_MS, _AIM_MS)
+
+
+def p99(seconds: list[float]) -> float:
+    """By nearest rank, so that one may be endless."""
+    return sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1]
 
 
 def report_stages(studies: list[Study]) -> None:
@@ -292,15 +302,13 @@ def report_stages(studies: list[Study]) -> None:
         before = name
 
 
-def report_burst(studies: list[Study], began: float) -> None:
+def report_burst(studies: list[Study], began: float, floors: Floors) -> None:
     whole = sorted((s for s in studies if "heard" in s.at), key=lambda study: study.at["heard"])
-    seconds = whole[-1].at["heard"] - began
+    seconds = whole[-1].at["heard"] - began if whole else 0.0
     order = "".join("A" if study.order.priority == "A" else "." for study in whole)
-    rate = len(whole) / seconds
-    print(
-        f"burst of {len(studies)}: {len(whole)} acknowledged in {seconds:.1f} s, {rate:.1f} studies/s "
-        f"(floor {_FLOOR_RATE:g})"
-    )
+    print(f"burst of {len(studies)}: {len(whole)} acknowledged in {seconds:.1f} s")
+    floors.at_least("studies a second", len(whole) / seconds if whole else 0.0, _FLOOR_RATE)
+    floors.at_least("share of the burst that arrived", len(whole) / len(studies), 1.0)
     print(f"  as the RIS heard them (A urgent, . routine): {order}")
     urgent = [study.at["heard"] - began for study in whole if study.order.priority == "A"]
     routine = [study.at["heard"] - began for study in whole if study.order.priority != "A"]
@@ -311,7 +319,7 @@ def report_burst(studies: list[Study], began: float) -> None:
 async def run(options: argparse.Namespace) -> None:
     drawn = phantoms()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hilum-bench-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-delivery-")))
         collector, environment = None, {}
         if options.traced:
             from peers.otlp import collecting  # noqa: PLC0415
@@ -336,10 +344,12 @@ async def run(options: argparse.Namespace) -> None:
             await read_stamps(folder / "state", studies)
         each = ", ".join(f"{name} {seconds / len(studies) * 1e3:.0f}" for name, seconds in used.items())
         print(f"open loop, {options.rate:g} studies/s; server CPU a study, ms: {each}")
-        report(studies, late)
-        report_burst(crowd, began)
+        floors = Floors()
+        report(studies, late, floors)
+        report_burst(crowd, began, floors)
         if collector is not None:
             report_spans(collector.traces())
+        floors.settle()
 
 
 def report_spans(traces: Mapping[bytes, list[Any]]) -> None:

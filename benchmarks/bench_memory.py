@@ -17,6 +17,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from floors import Floors
 from hilum.hl7 import mllp
 from hilum.simulator.hospital import simulated_hospital
 from hilum.simulator.messages import adt, orm_o01
@@ -62,21 +63,29 @@ async def flood(hilum: HilumProcess, messages: int, connections: int) -> list[tu
         *("--messages", str(messages), "--connections", str(connections)),
         stdout=asyncio.subprocess.PIPE,
     )
-    assert sender.stdout is not None
     began, seen, every = time.monotonic(), list[tuple[int, int, float]](), max(1, messages // 20)
-    async for line in sender.stdout:
-        sent = int(line)
-        if sent >= every * (len(seen) + 1):
-            resident = sum(usage.resident for usage in usages(hilum).values())
-            seen.append((sent, resident, time.monotonic() - began))
-            print(f"  {sent:>9,} messages: {resident / 1e6:6.1f} MB, {sent / seen[-1][2]:,.0f} acknowledged a second")
-    if await sender.wait() != 0:
+    try:
+        assert sender.stdout is not None
+        async for line in sender.stdout:
+            sent = int(line)
+            if sent >= every * (len(seen) + 1):
+                resident = sum(usage.resident for usage in usages(hilum).values())
+                seen.append((sent, resident, time.monotonic() - began))
+                rate = sent / seen[-1][2]
+                print(f"  {sent:>9,} messages: {resident / 1e6:6.1f} MB, {rate:,.0f} acknowledged a second")
+        ended = await sender.wait()
+    finally:
+        if sender.returncode is None:
+            sender.kill()
+            await sender.wait()
+    if ended != 0:
         raise SystemExit("the sender failed")
     return seen
 
 
 async def run(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(prefix="hilum-bench-") as scratch:
+    floors = Floors()
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-memory-") as scratch:
         folder = Path(scratch)
         environment = {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
         async with simulated_hospital(folder / "hospital") as hospital:
@@ -90,9 +99,10 @@ async def run(options: argparse.Namespace) -> None:
                         seconds.append(time.monotonic() - began)
                         cpu.append(sum(usage.cpu_seconds for usage in usages(hilum).values()))
             print(
-                f"ready after {statistics.median(seconds):.2f} s (floor {_FLOOR_READY_SECONDS:g}; median of {_STARTS}) "
+                f"ready after {statistics.median(seconds):.2f} s (median of {_STARTS}) "
                 f"and {statistics.median(cpu):.2f} s of processor time"
             )
+            floors.below("seconds until ready", statistics.median(seconds), _FLOOR_READY_SECONDS)
             place = folder / "idle"
             place.mkdir()
             async with served(place, hospital.site(), environment) as hilum:
@@ -100,7 +110,7 @@ async def run(options: argparse.Namespace) -> None:
                 before = usages(hilum)
                 await asyncio.sleep(_IDLE_SECONDS)
                 found = usages(hilum)
-                print(f"idle (floor {_FLOOR_IDLE_MB} MB in all):")
+                print("idle:")
                 for pid, usage in found.items():
                     share = (usage.cpu_seconds - before[pid].cpu_seconds) / _IDLE_SECONDS
                     print(
@@ -110,11 +120,13 @@ async def run(options: argparse.Namespace) -> None:
                 resident = sum(usage.resident for usage in found.values())
                 proportional = sum(usage.proportional for usage in found.values())
                 print(f"  {'in all':<14} RSS {resident / 1e6:6.1f} MB   PSS {proportional / 1e6:6.1f} MB")
+                floors.below("MB resident in all, idle", resident / 1e6, _FLOOR_IDLE_MB)
                 print(f"{options.messages:,} messages over {options.connections} connections:")
                 seen = await flood(hilum, options.messages, options.connections)
         half = seen[len(seen) // 2 :]
         slope = statistics.linear_regression([s[0] for s in half], [s[1] for s in half]).slope
         print(f"slope of the second half: {slope:+.1f} MB a million messages")
+    floors.settle()
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 Usage: bench_mllp.py [ROUNDS] [SECONDS]. `hilum serve ingest` runs as it always does: parsing, tracing (to a collector
 that forgets), digestion in the same process. Beside it run an asyncio server that only answers, HAPI's HL7Service and
-python-hl7's server, the last two with a sync a message. The load comes from a process of its own (`mllp_load`), takes
+python-hl7's server. Hilum shares one sync among what arrives together; the handlers of the last two sync each message
+by itself, python-hl7's one by one in its event loop. The load comes from a process of its own (`mllp_load`), takes
 the servers in turn, and waits in between until what Hilum kept is digested. Figures are medians over the rounds;
 processor time is the server's alone, from /proc.
 """
@@ -22,6 +23,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from floors import Floors
 from served import machine
 
 # isort: split
@@ -128,7 +130,7 @@ def _measure(server: Server, seconds: float, mark: str, digestion: Digestion | N
         server.figures[name].append(value)
 
 
-def _compare(rounds: int, seconds: float) -> None:
+def _compare(rounds: int, seconds: float) -> Floors:
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-mllp-") as scratch, ExitStack() as stack:
         folder = Path(scratch)
         collector = stack.enter_context(_peer(folder, "collector"))
@@ -153,10 +155,10 @@ def _compare(rounds: int, seconds: float) -> None:
                 one.figures[name].append(value)
             digestion.wait()
             sync.figures["rate"].append(_sync_rate(folder, seconds))
-        _print(hilum, others, one, sync)
+        return _print(hilum, others, one, sync)
 
 
-def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> None:
+def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> Floors:
     print(f"{_MANY} connections, each sending its next order after its acknowledgement")
     for server in [hilum, *others]:
         print(
@@ -172,21 +174,23 @@ def _print(hilum: Server, others: list[Server], one: Server, sync: Server) -> No
     print(f"  {sync.name:<22}{sync.median('rate'):>9,.0f} /s")
     rates = {server.name: server for server in [hilum, *others, one, sync]}
     print("ratios, medians over the rounds")
+    floors = Floors()
     for what, of, floor, aim in _FLOORS:
         pairs = zip(rates[what].figures["rate"], rates[of].figures["rate"], strict=True)
         ratio = statistics.median(ours / max(theirs, 0.1) for ours, theirs in pairs)
-        verdict = "below the floor" if ratio < floor else "floor met" if aim is None or ratio < aim else "aim met"
-        print(f"  {what} / {of}: {ratio:.2f}  (floor {floor:g}{f', aim {aim:g}' if aim else ''}: {verdict})")
+        floors.at_least(f"{what} / {of}", ratio, floor, aim)
     for server in others:
         ratio = hilum.median("cpu_us") / server.median("cpu_us")
         print(f"  processor a message, hilum / {server.name}: {ratio:.2f}")
+    return floors
 
 
 def main() -> None:
     told = [float(argument) for argument in sys.argv[1:]]
     print(machine())
-    _compare(int(told[0]) if told else 5, told[1] if len(told) > 1 else 3.0)
+    floors = _compare(int(told[0]) if told else 5, told[1] if len(told) > 1 else 3.0)
     print(f"afterwards: {machine()}")
+    floors.settle()
 
 
 if __name__ == "__main__":

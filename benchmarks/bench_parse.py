@@ -1,8 +1,10 @@
 """Messages a second that are parsed and read for 20 logical fields, beside `str.split` and beside HAPI.
 
-Usage: bench_parse.py [ROUNDS]. The programs take turns within each round, on one core; figures are microseconds of CPU
-a message, medians over the rounds; ratios are taken within a round. `str.split` knows one character set, no escapes
-and no repetitions: the table says how many of its values are wrong. HAPI runs with its validation off.
+Usage: bench_parse.py [ROUNDS]. The programs take turns within each round; nothing is pinned to a core. Figures are
+microseconds of processor time a message, medians over the rounds; ratios are taken within a round. Ours and that of
+`str.split` are of the whole process, HAPI's is of the thread that parses alone, without its collector and compiler.
+`str.split` knows one character set, no escapes and no repetitions: the table says how many of its values are wrong.
+HAPI runs with its validation off.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from floors import Floors
 from hilum.hl7.acknowledgement import AcknowledgementConfig, acknowledge
 from hilum.hl7.judge import Rules, judge
 from hilum.hl7.message import parse
@@ -30,7 +33,7 @@ from peers import hapi_v2  # noqa: E402
 
 _AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 _FLOOR, _AIM, _HAPI = 0.35, 0.7, 8.0
-_SLICE = 0.15  # seconds of CPU a program and round
+_SLICE = 0.15  # seconds of processor time a program and round
 _HAPI_SECONDS = 3.0
 
 Place = tuple[str, int, int]
@@ -176,7 +179,7 @@ def split_trusting(raw: bytes) -> dict[str, str]:
 
 
 def cost(work: Callable[[], object]) -> float:
-    """Microseconds of CPU a call, over about `_SLICE`."""
+    """Microseconds of processor time a call, over about `_SLICE`."""
     done, began = 0, time.process_time()
     while (took := time.process_time() - began) < _SLICE:
         for _ in range(200):
@@ -235,11 +238,11 @@ class Programs:
         )
 
 
-def report(measured: Sequence[Programs], rounds: int) -> None:
+def report(measured: Sequence[Programs], rounds: int) -> Floors:
     """The table, then the headline beside its floor and aim."""
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; one core, {rounds} rounds; "
-        "microseconds of CPU a message"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {rounds} rounds; "
+        "microseconds of processor time a message, HAPI's of its one thread"
     )
     print(f"{'kind':34s} bytes  ours split ratio wrong   HAPI times  all fields  judge  acknowledge")
     for each in measured:
@@ -248,16 +251,16 @@ def report(measured: Sequence[Programs], rounds: int) -> None:
             f"{each.ratio('split'):5.2f} {each.wrong:5d} {each.median('hapi'):6.1f} {each.ratio('hapi'):5.1f} "
             f"{each.median('all'):11.1f} {each.median('judge'):6.1f} {each.median('acknowledge'):12.1f}"
         )
+    floors = Floors()
     for each in measured:
         if "trusting" in each.work:
             print(
                 f"{each.kind.name}: {each.ratio('trusting'):.2f} of a str.split that trusts every message to be whole"
             )
         if each.kind.headline:
-            print(
-                f"{each.kind.name}: {each.ratio('split'):.2f} of str.split (floor {_FLOOR}, aim {_AIM}); "
-                f"{each.ratio('hapi'):.1f} times HAPI (at least {_HAPI:.0f})"
-            )
+            floors.at_least(f"{each.kind.name}, of the speed of str.split", each.ratio("split"), _FLOOR, _AIM)
+            floors.at_least(f"{each.kind.name}, times HAPI", each.ratio("hapi"), _HAPI)
+    return floors
 
 
 def main() -> None:
@@ -267,10 +270,7 @@ def main() -> None:
         for _ in range(rounds):
             for programs in measured:
                 programs.round(Path(scratch))
-    report(measured, rounds)
-    short = [each.kind.name for each in measured if each.kind.headline and each.ratio("split") < _FLOOR]
-    if short:
-        raise SystemExit(f"below the floor: {', '.join(short)}")
+    report(measured, rounds).settle()
 
 
 if __name__ == "__main__":

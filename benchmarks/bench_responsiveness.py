@@ -47,14 +47,19 @@ async def scan(port: int, slices: int, associations: int) -> Scan:
         stdout=asyncio.subprocess.PIPE,
     )
     found = Scan()
-    assert sender.stdout is not None
-    async for line in sender.stdout:
-        words = line.split()
-        if len(words) == 3:
-            found.at.append(float(words[1]))
-            found.took.append(float(words[2]))
-        found.ended = words == [b"ended"]
-    await sender.wait()
+    try:
+        assert sender.stdout is not None
+        async for line in sender.stdout:
+            words = line.split()
+            if len(words) == 3:
+                found.at.append(float(words[1]))
+                found.took.append(float(words[2]))
+            found.ended = words == [b"ended"]
+        await sender.wait()
+    finally:
+        if sender.returncode is None:
+            sender.kill()
+            await sender.wait()
     if not found.ended:
         raise SystemExit("the scan was not stored")
     return found
@@ -68,7 +73,9 @@ async def probe(port: int, waits: list[float]) -> None:
         number += 1
         await asyncio.sleep(max(0.0, due - time.time()))
         name = f"R{time.time_ns()}"
-        await feed.send(name, adt(example_order(number % 20, datetime.now(UTC)), "A08", name, datetime.now(UTC)))
+        sent = await feed.send(name, adt(example_order(number % 20, datetime.now(UTC)), "A08", name, datetime.now(UTC)))
+        if not sent.accepted:
+            raise RuntimeError("a message was not accepted")
         waits.append(time.time() - due)
 
 
@@ -85,12 +92,14 @@ async def phase(studies: list[Study], hospital: Hospital, hilum: HilumProcess, w
         await heard(studies, hospital, 60.0)
     finally:
         probing.cancel()
-        await asyncio.gather(probing, return_exceptions=True)
+        (ended,) = await asyncio.gather(probing, return_exceptions=True)
+    if not isinstance(ended, asyncio.CancelledError):
+        raise SystemExit(f"the messages beside stopped: {ended!r}")
 
 
 async def run(options: argparse.Namespace) -> None:
     drawn = phantoms()
-    with tempfile.TemporaryDirectory(prefix="hilum-bench-") as scratch:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-responsiveness-") as scratch:
         folder = Path(scratch)
         async with simulated_hospital(folder / "hospital") as hospital, served(folder, site_of(hospital)) as hilum:
             warm = studies_of(3, 9000, drawn, 1)

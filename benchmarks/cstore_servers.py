@@ -5,6 +5,7 @@ As a program: cstore_servers.py pynetdicom|sink FOLDER serves until it is ended,
 """
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -24,13 +25,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LARGEST_PDU_BYTES = 131_072  # as Hilum offers; pynetdicom's own default is an eighth of it
-_HILUM = """
-import asyncio, sys
-from pathlib import Path
-from hilum.embedded import Options, run
-options = Options(state=Path(sys.argv[1]), dicom_port=0, http_port=0, services=("imaging",))
-asyncio.run(run(options, lambda system: print(system.dicom_port, flush=True)))
-"""
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,17 @@ class Server:
 @contextmanager
 def hilum(folder: Path) -> Iterator[Server]:
     """`hilum serve imaging`: index, events, facts and hash, all durable before the answer."""
-    with _running("hilum", [sys.executable, "-c", _HILUM, str(folder)]) as server:
-        yield server
+    folder.mkdir(parents=True)
+    log = folder / "hilum.log"
+    program = str(Path(sys.executable).parent / "hilum")
+    command = [program, "serve", "imaging", "--state", str(folder / "state"), "--dicom-port", "0", "--http-port", "0"]
+    with log.open("wb") as printed, _process(command, subprocess.DEVNULL, printed.fileno()) as process:
+        deadline = time.monotonic() + _START_SECONDS
+        while not (told := re.search(r"^DICOM .*:(\d+)\n(.*\n)*ready$", log.read_text(), re.MULTILINE)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"hilum did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield Server("hilum", int(told[1]), process)
 
 
 @contextmanager
@@ -102,14 +106,18 @@ def _running(name: str, arguments: list[str]) -> Iterator[Server]:
 
 
 @contextmanager
-def _process(arguments: list[str], stdout: int) -> Iterator["subprocess.Popen[str]"]:
+def _process(arguments: list[str], stdout: int, stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
     environment = {**os.environ, "TCP_NODELAY": "1"}
-    process = subprocess.Popen(arguments, stdout=stdout, text=True, env=environment)
+    process = subprocess.Popen(arguments, stdout=stdout, stderr=stderr, text=True, env=environment)
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _serve_pynetdicom(folder: Path) -> None:
