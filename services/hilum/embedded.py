@@ -149,9 +149,19 @@ def _unknown_in_environment(settings: type[BaseSettings]) -> list[str]:
     ]
 
 
+@dataclass
+class _Run:
+    """What the marks say of the last run, and whether this one has begun to work on the state."""
+
+    interrupted: frozenset[str]
+    begun: bool = False
+
+
 @contextmanager
-def _locked(options: Options) -> Iterator[frozenset[str]]:
-    """Each service's state is one process' own; yields the services whose last run did not end in order.
+def _locked(options: Options) -> Iterator[_Run]:
+    """Each service's state is one process' own; yields which services' last run did not end in order.
+
+    A run that never begins leaves the marks as it found them.
 
     Raises `Rejected` ``state_in_use`` that names those that run, ``state_folder``, and `Unavailable` ``state_full``.
     """
@@ -170,20 +180,22 @@ def _locked(options: Options) -> Iterator[frozenset[str]]:
                     in_use.append(name)
             if in_use:
                 raise Rejected("state_in_use", f"another process runs {', '.join(in_use)} on {options.state}")
-            interrupted = frozenset(name for name, lock in locks.items() if lock.tell())
-            for name in locks.keys() - interrupted:
-                _mark(locks[name])
+            run = _Run(frozenset(name for name, lock in locks.items() if lock.tell()))
+            fresh = [lock for name, lock in locks.items() if name not in run.interrupted]
+            for unmarked in fresh:
+                _mark(unmarked)
         except OSError as error:
             kind = Unavailable if trouble_of(error) == "state_full" else Rejected
             code = "state_full" if kind is Unavailable else "state_folder"
             raise kind(code, f"{options.state} cannot be written: {error.strerror}") from error
         try:
-            yield interrupted
-        except Exception:
-            raise  # what the marks say is true
-        except BaseException:
-            _unmark(locks.values())  # it was told to end, and did
-            raise
+            yield run
+        except BaseException as error:
+            if not run.begun:
+                _unmark(fresh)
+            elif not isinstance(error, Exception):
+                _unmark(locks.values())  # it was told to end, and did
+            raise  # else what the marks say is true
         _unmark(locks.values())
 
 
@@ -222,9 +234,9 @@ async def running(options: Options) -> AsyncIterator[Running]:
         SystemClock().monotonic,
     )
     try:
-        with _locked(options) as interrupted:
-            await asyncio.to_thread(_check_state, options, interrupted)
-            async with _running(options, site, interrupted) as system:
+        with _locked(options) as this:
+            await asyncio.to_thread(_check_state, options, this.interrupted)
+            async with _running(options, site, this) as system:
                 yield system
     finally:
         if provider is not None:
@@ -244,7 +256,7 @@ def _check_state(options: Options, interrupted: frozenset[str]) -> None:
 
 
 @asynccontextmanager
-async def _running(options: Options, site: Site, interrupted: frozenset[str]) -> AsyncIterator[Running]:
+async def _running(options: Options, site: Site, this: _Run) -> AsyncIterator[Running]:
     platform, log = open_platform(options, site)
     try:
         services = build_services(options, platform)
@@ -253,7 +265,8 @@ async def _running(options: Options, site: Site, interrupted: frozenset[str]) ->
         http = HttpService(
             application(readiness), "127.0.0.1", 8080 if options.http_port is None else options.http_port
         )
-        leftovers = Leftovers(platform.objects_folder, platform.clock.now(), wanted=bool(interrupted))
+        leftovers = Leftovers(platform.objects_folder, platform.clock.now(), wanted=bool(this.interrupted))
+        this.begun = True
         hosting = asyncio.create_task(host([*services, http, room, leftovers], readiness))
         try:
             await _ready_or_failed(readiness, hosting)

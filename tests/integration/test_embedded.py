@@ -91,6 +91,30 @@ async def test_every_bad_setting_is_reported_at_once(tmp_path: Path, monkeypatch
         assert name in caught.value.text
 
 
+@pytest.mark.parametrize("before", [b"", b"running\n"])
+async def test_a_start_that_was_refused_leaves_the_marks_of_the_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    """It worked on nothing: one bad setting made the next start check all databases and look for leftovers."""
+    mark = tmp_path / "state" / "ledger.running"
+    mark.parent.mkdir()
+    mark.write_bytes(before)
+    with monkeypatch.context() as patched:
+        patched.setenv("HILUM_LEDGER__NOSUCH", "1")
+        with pytest.raises(Rejected, match="NOSUCH"):
+            await _started(options(tmp_path))
+    assert mark.read_bytes() == before
+    await _started(options(tmp_path))
+    assert mark.read_bytes() == b""
+
+
+async def test_a_run_that_fails_leaves_its_marks(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with running(options(tmp_path)):
+            raise ZeroDivisionError
+    assert (tmp_path / "state" / "ledger.running").read_bytes() == b"running\n"
+
+
 async def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Rejected, match=r"state_folder: .*file.* cannot be written"):
