@@ -67,7 +67,7 @@ class Selection:
             if path.is_plain:
                 self._plain[path.segment] = max(path.field + 1, self._plain.get(path.segment, 0))
         self._selected = {_row(path): path for rule in single for path in rule.places if not path.is_plain}
-        self._readers: dict[tuple[str, ...], _Read] = {}  # as many as there are sets of segments that a group has
+        self._reader_of = lru_cache(REMEMBERED)(self._fields.read_from)
         self._remembered = lru_cache(REMEMBERED)(lambda layout: list(self._placed(layout)))
 
     def read(self, message: Message) -> Iterator[Mapping[str, Value]]:
@@ -97,10 +97,7 @@ class Selection:
         for extent in layout.groups(self._anchors, without):
             found = {name: (at[0], count) for name, count in self._plain.items() if (at := extent.lines_of(name))}
             names = (*found, *self._selected)
-            read = self._readers.get(names)
-            if read is None:
-                self._readers[names] = read = self._fields.read_from(names)
-            yield extent, names, list(found.values()), read
+            yield extent, names, list(found.values()), self._reader_of(names)
 
 
 class _Fields:

@@ -64,11 +64,11 @@ class FieldPath:
         text = self.repetition_text(view)
         return self.part(text, view.delimiters, view.codec) if text else ""
 
-    def part(self, text: str, delimiters: Delimiters, codec: str, ahead: int = 0, subcomponent: int = 0) -> str:
-        """One component of a repetition's ``text``, ``ahead`` places after the path's own, unescaped."""
+    def part(self, text: str, delimiters: Delimiters, codec: str) -> str:
+        """The path's component of a repetition's ``text``, unescaped."""
         if self.segment in HEADERS and self.field <= 2:
             return text
-        text = component_of(text, delimiters, (self.component or 1) + ahead, subcomponent or self.subcomponent or 1)
+        text = component_of(text, delimiters, self.component or 1, self.subcomponent or 1)
         return unescape(text, delimiters, codec) if delimiters.escape in text else text
 
     def raw(self, view: View) -> str:

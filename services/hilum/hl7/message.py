@@ -189,11 +189,6 @@ def serialise(message: Message) -> bytes:
     return encode(message.text, message.codec)
 
 
-def segment_value(segment: Segment, number: int, message: Message) -> str:
-    """A whole field as text, unescaped: for primitive fields whose content may hold stray delimiters."""
-    return unescape(segment.raw(number), message.delimiters, message.codec)
-
-
 def _with_carriage_returns(text: str) -> str:
     """Segment ends as the standard writes them. Beside CR, a lone LF ends a segment only where another begins.
 

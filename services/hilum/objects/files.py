@@ -14,7 +14,8 @@ from hilum.objects.port import StoredObject
 # A file name may have 255 bytes; a partial file's carries a suffix of at most 40.
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.-]{1,200}"
 _KEY = re.compile(rf"{_PART}(?:/{_PART})*")
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
+"""How the name of a half-written object ends: NAME.PROCESS-NUMBER.partial."""
 _NUMBERS = count()
 _REMEMBERED_FOLDERS = 4096
 
@@ -26,6 +27,7 @@ class FileObjects:
         self._root = root
         try:
             root.mkdir(parents=True, exist_ok=True)
+            _sync_folder(root.parent)
         except OSError as error:
             raise Unavailable("objects_unavailable", f"the object folder: {error.strerror}") from error
         self._durable_folders: set[Path] = set()
@@ -34,7 +36,7 @@ class FileObjects:
     def put(self, key: str, data: bytes | memoryview) -> None:
         path = self._path(key)
         # The name is this writer's own: two writers of one key each rename a whole file.
-        partial = f"{path.name}.{os.getpid()}-{next(_NUMBERS)}{_PARTIAL}"
+        partial = f"{path.name}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}"
         try:
             folder, descriptor = self._create(path.parent, partial)
             try:
@@ -82,13 +84,13 @@ class FileObjects:
             for name in names:
                 path = Path(parent, name)
                 key = path.relative_to(self._root).as_posix()
-                if name.endswith(_PARTIAL) or not key.startswith(prefix):
+                if name.endswith(PARTIAL) or not key.startswith(prefix):
                     continue
                 with suppress(FileNotFoundError):  # deleted while we list
                     yield StoredObject(key, path.stat().st_size)
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or key.endswith(_PARTIAL):
+        if not _KEY.fullmatch(key) or key.endswith(PARTIAL):
             raise Fault("object_key", "an object key may hold letters, digits, '.', '_', '-' and '/' alone")
         return self._root / key
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from hilum.objects.files import PARTIAL
+
 _LOG = logging.getLogger(__name__)
-_PARTIAL = ".partial"  # as `hilum.objects.files` names them: NAME.PROCESS-NUMBER.partial
 _OTHER_HOST_SECONDS = 60.0  # a writer that we cannot see may be at work on one that is younger
 
 
@@ -21,7 +22,7 @@ def remove_leftovers(root: Path, started: float) -> int:
     removed = 0
     for parent, _, names in os.walk(root):
         for name in names:
-            if not name.endswith(_PARTIAL):
+            if not name.endswith(PARTIAL):
                 continue
             path = Path(parent, name)
             with suppress(OSError):  # finished or removed meanwhile
@@ -33,7 +34,7 @@ def remove_leftovers(root: Path, started: float) -> int:
 
 def _abandoned(name: str, modified: float, started: float) -> bool:
     """Process identities come again, above all in containers: the time tells whose a name with ours is."""
-    writer = name.removesuffix(_PARTIAL).rpartition(".")[2].partition("-")[0]
+    writer = name.removesuffix(PARTIAL).rpartition(".")[2].partition("-")[0]
     if writer == str(os.getpid()):
         return modified < started
     alive = writer.isdigit() and Path("/proc", writer).exists()

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hilum.hl7.escapes import STANDARD, Delimiters
+from hilum.hl7.layout import REMEMBERED
 from hilum.hl7.message import parse
 from hilum.hl7.paths import PathTables, load_tables
 from peers.plain_hl7 import SlowMessage
@@ -182,3 +183,15 @@ def test_a_part_that_is_not_asked_for_still_decides_the_place() -> None:
     structure = _TABLES.structures["ORM_O01"]
     (values,) = structure.select(["placer_order_number.authority", "patient_id"]).read(parse(raw))
     assert values == {"placer_order_number.authority": "HIS"}
+
+
+def test_what_is_made_ready_for_sets_of_segments_is_bounded() -> None:
+    """A sender that never repeats a set of segments must not fill the memory."""
+    names = [f"Z{letter}1" for letter in "ABCDEFGHI"]
+    selection = load_tables({"reason": [f"{name}-1" for name in names]}).structures["ORM_O01"].select(["reason"])
+    for chosen in range(1, 1 << len(names)):
+        lines = [f"{name}|{name}" for bit, name in enumerate(names) if chosen >> bit & 1]
+        raw = "\r".join(["MSH|^~\\&|A|B|||2024||ORM^O01|1|P|2.5", "ORC|NW", *lines]).encode()
+        (values,) = selection.read(parse(raw))
+        assert values == {"reason": lines[0][:3]}
+    assert selection._reader_of.cache_info().currsize <= REMEMBERED

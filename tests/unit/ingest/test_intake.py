@@ -8,7 +8,6 @@ import pytest
 
 from hilum.hl7.mllp import FramingFault
 from hilum.hosting import RandomIds, SystemClock
-from hilum.ingest import app
 from hilum.ingest.app import LARGE, Intake
 from hilum.ingest.domain.feeds import Feeds
 from hilum.ingest.ports import KeptMessage
@@ -39,7 +38,7 @@ async def test_a_large_message_is_hashed_beside_the_event_loop(
     raw = b"MSH|^~\\&|A|" + b"x" * (LARGE if large else 10)
     kept = Kept()
     intake = Intake(feeds, kept, SystemClock(), RandomIds())
-    monkeypatch.setattr(app.hashlib, "sha256", sha256)
+    monkeypatch.setattr(hashlib, "sha256", sha256)
     if whole:
         await intake.receive(raw, "test")
     else:

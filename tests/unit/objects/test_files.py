@@ -40,6 +40,7 @@ def test_data_is_synced_before_the_name_and_the_folder_after(tmp_path: Path, mon
 def test_a_folder_that_another_writer_has_just_made_is_synced_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    objects = FileObjects(tmp_path / "objects")
     (tmp_path / "objects" / "instances" / "1.2").mkdir(parents=True)
     synced: list[str] = []
     real = os.fsync
@@ -49,8 +50,28 @@ def test_a_folder_that_another_writer_has_just_made_is_synced_too(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    FileObjects(tmp_path / "objects").put("instances/1.2/a.dcm", b"data")
+    objects.put("instances/1.2/a.dcm", b"data")
     assert synced == ["instances", "objects", "1.2"]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_the_folder_of_all_objects_is_durable_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    """Also one that another writer has just made."""
+    root = tmp_path / "state" / "objects"
+    if made:
+        root.mkdir(parents=True)
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, root.is_dir()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    FileObjects(root)
+    assert synced == [("state", True)]
 
 
 def test_what_a_crash_left_half_written_is_not_listed(tmp_path: Path) -> None:
