@@ -1,20 +1,24 @@
 """Bugs planted on purpose, each in the shape in which it is really made. The seeded world must find every one.
 
-Usage: python tests/simulation/mutants.py [--seeds 200] [NAME ...]. Prints which seed found it, and by which rule.
+Usage: make mutants [SEEDS=200] [NAMES=...]. Prints which seed found it, and by which rule.
 """
 
 # ruff: noqa: T201 - a command
 
 import argparse
 import asyncio
+import json
 import logging
-import multiprocessing
+import os
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from hilum.eventlog import consumer
@@ -22,6 +26,7 @@ from hilum.eventlog.consumer import Consumer, GiveUp
 from hilum.imaging import app as imaging
 from hilum.imaging.adapters.journal import EventJournal
 from hilum.imaging.domain import Decision
+from hilum.inference.adapters import state as queue
 from hilum.inference.adapters.state import SqlTaskQueue
 from hilum.ingest.adapters.state import EventLogRaw, SqlSightings
 from hilum.ingest.ports import Sighting
@@ -91,18 +96,32 @@ def lost_outbox_row() -> None:
 
 
 def offset_saved_before_state() -> None:
+    """In a transaction of its own, and first; what waits for a retry is still put back."""
+    advance = sql._advance
+
     async def offsets_first(self: Any, group: str, records: Any, handle: Any, on_error: Any) -> Any:
-        def offsets(transaction: Any) -> None:
+        def ends(transaction: Any) -> list[Any]:
             known = sql._positions(transaction.connection, group)
-            ends = {sql._place(record): record.offset + 1 for record in records}
-            moves = [(place, known.get(place, 0), end) for place, end in ends.items() if end > known.get(place, 0)]
-            sql._advance(transaction.connection, group, moves)
+            last = {sql._place(record): record.offset + 1 for record in records}
+            moves = [(place, known.get(place, 0), end) for place, end in last.items() if end > known.get(place, 0)]
+            advance(transaction.connection, group, moves)
+            return moves
 
         def state(transaction: Any) -> Any:
-            for record in records:
-                sql._attempt(transaction, record, handle, on_error)
+            """As it was, on offsets put back for as long as the transaction lasts."""
+            advance(transaction.connection, group, [(place, after, before) for place, before, after in moves if before])
+            for place, before, _ in moves:
+                if not before:
+                    transaction.connection.execute(
+                        sql._POSITIONS.delete().where(
+                            sql._POSITIONS.c.group_name == group,
+                            sql._POSITIONS.c.topic == place.topic,
+                            sql._POSITIONS.c.partition == place.partition,
+                        )
+                    )
+            return sql._consume(transaction, group, records, handle, on_error)
 
-        await self.transact(offsets)
+        moves = await self.transact(ends)
         return await self.transact(state)
 
     sql.SqlStore.consume = offsets_first  # type: ignore[method-assign]
@@ -133,12 +152,16 @@ def report_status_ignored() -> None:
 
 
 def control_id_renewed_on_resend() -> None:
-    numbers, of = count(), Documents.of
+    right, of, sent = hl7_rendering.message_control_id, Documents.of, Counter[str]()
 
     async def anew(self: Any, record: Any, render: Any) -> Any:
+        sent[record.id] += 1
         return await of(self, replace(record, object_key=""), render)
 
-    ris.message_control_id = hl7_rendering.message_control_id = lambda _: f"H{next(numbers):019d}"  # type: ignore[assignment]
+    def renewed(delivery_id: str) -> str:
+        return right(f"{delivery_id} {sent[delivery_id]}")
+
+    ris.message_control_id = hl7_rendering.message_control_id = renewed
     Documents.of = anew  # type: ignore[method-assign]
 
 
@@ -179,16 +202,19 @@ def other_content_overwrites() -> None:
     imaging.decide = lambda *_: Decision.STORE  # type: ignore[assignment]
 
 
-def claims_are_not_recovered() -> None:
+def a_claim_never_passes_on() -> None:
+    """Neither at a start nor when it is old: what a dead process had on its way stays there."""
     SqlState.recover = lambda *_: None  # type: ignore[method-assign,assignment]
+    integration.CLAIMED_FOR = timedelta(days=36_500)
 
 
-def a_task_in_hand_is_lost_with_its_performer() -> None:
+def a_task_is_lost_with_its_performer() -> None:
     SqlTaskQueue.recover = lambda *_: None  # type: ignore[method-assign,assignment]
+    queue.HELD_FOR = timedelta(days=36_500)
 
 
-def doubt_is_forgotten() -> None:
-    """What may have arrived before a crash is taken for unsent, and made anew from the case as it is now."""
+def rendered_anew_on_resend() -> None:
+    """What may have arrived is made again, from the case as it is now."""
     of = Documents.of
 
     async def anew(self: Any, record: Any, render: Any) -> Any:
@@ -213,9 +239,9 @@ MUTANTS: tuple[Callable[[], None], ...] = (
     dead_letter_dropped,
     unavailable_is_given_up,
     other_content_overwrites,
-    claims_are_not_recovered,
-    a_task_in_hand_is_lost_with_its_performer,
-    doubt_is_forgotten,
+    a_claim_never_passes_on,
+    a_task_is_lost_with_its_performer,
+    rendered_anew_on_resend,
 )
 
 
@@ -241,18 +267,33 @@ def hunt(name: str, seeds: int, studies: int = STUDIES) -> Hunt:
     return Hunt(name, 0, "", time.monotonic() - began)
 
 
+def hunt_apart(name: str, seeds: int, studies: int = STUDIES) -> Hunt:
+    """`hunt` in a process of its own."""
+    command = [sys.executable, "-m", "simulation.mutants", "--hunt", name, "--seeds", str(seeds)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [*command, "--studies", str(studies)], env=environment, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return Hunt(**json.loads(done.stdout))
+
+
 def main() -> int:
     told = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     told.add_argument("--seeds", type=int, default=200)
+    told.add_argument("--studies", type=int, default=STUDIES)
+    told.add_argument("--hunt", metavar="NAME", help="this one, here; told as JSON")
     told.add_argument("names", nargs="*")
     arguments = told.parse_args()
+    if arguments.hunt:
+        print(json.dumps(asdict(hunt(arguments.hunt, arguments.seeds, arguments.studies))))
+        return 0
     names = arguments.names or [one.__name__ for one in MUTANTS]
     missed = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
-        for found in pool.map(hunt, names, [arguments.seeds] * len(names)):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hunts = [pool.submit(hunt_apart, name, arguments.seeds, arguments.studies) for name in names]
+        for found in (one.result() for one in hunts):
             said = f"seed {found.seed:3d}  {found.found}" if found.seed else "NOT FOUND"
-            print(f"{found.name:44s} {said}  ({found.seconds:.0f} s)", flush=True)
+            print(f"{found.name:36s} {said}  ({found.seconds:.0f} s)", flush=True)
             if not found.seed:
                 missed.append(found.name)
     print(f"{len(names) - len(missed)} of {len(names)} planted bugs found within {arguments.seeds} seeds")

@@ -22,7 +22,7 @@ def _quiet() -> Iterator[None]:
 
 def test_every_study_ends_as_told_and_a_seed_is_the_same_wherever_it_is_lived() -> None:
     """Each seed is lived in two processes whose hashes differ."""
-    wrong = {report.seed: said for report, said in run(1, 4, _STUDIES) if said}
+    wrong = {life.seed: said for life, said in run(1, 4, _STUDIES) if said}
     assert wrong == {}
 
 
@@ -37,9 +37,5 @@ def test_two_seeds_are_two_worlds() -> None:
 
 def test_a_planted_bug_is_found() -> None:
     """The shortest of `make mutants`; in a process of its own, which keeps the bug."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        found = pool.submit(mutants.hunt, "dead_letter_dropped", 3, _STUDIES).result()
+    found = mutants.hunt_apart("dead_letter_dropped", 3, _STUDIES)
     assert found.found.startswith("refused_is_kept")

@@ -16,6 +16,7 @@ from hilum.ids import derived_id
 from hilum.inference.domain import EngineSpec, Finding, Step, StepFailed, Task, newest
 from hilum.inference.engines.port import Tensor
 from hilum.inference.ports import (
+    HELD_FOR,
     InferTensors,
     Lease,
     LoadedModel,
@@ -65,9 +66,16 @@ class Inference:
     """One core behind the task consumer and the Open Inference Protocol."""
 
     def __init__(
-        self, specs: Sequence[EngineSpec], workers: Workers, transactions: Transactions, clock: Clock, waiting: int
+        self,
+        specs: Sequence[EngineSpec],
+        workers: Workers,
+        transactions: Transactions,
+        clock: Clock,
+        waiting: int,
+        held_for: timedelta = HELD_FOR,
     ) -> None:
-        """``waiting`` bounds how many callers may wait for a worker."""
+        """``waiting`` bounds how many callers may wait for a worker; ``held_for``: longer than any task takes."""
+        self._held_for = held_for
         self._specs = {ModelKey(spec.name, spec.version): spec for spec in specs}
         self._workers = workers
         self._transactions = transactions
@@ -140,7 +148,9 @@ class Inference:
         while True:
             async with self._workers.lease() as lease:
                 self._news.clear()
-                queued = await self._transactions.on_queue(lambda queue: queue.claim(holder, self._clock.now()))
+                queued = await self._transactions.on_queue(
+                    lambda queue: queue.claim(holder, self._clock.now(), self._held_for)
+                )
                 done = queued is None or await self._one(lease, queued, holder)
             if queued is None:
                 with suppress(TimeoutError):

@@ -82,7 +82,7 @@ class QueuedTask:
 
 
 HELD_FOR = timedelta(minutes=5)
-"""Longer than a worker is given for a task, several times."""
+"""How long a task may be in one hand, where nobody says otherwise."""
 
 
 class TaskQueue(Protocol):
@@ -91,10 +91,10 @@ class TaskQueue(Protocol):
     def add(self, queued: QueuedTask) -> bool:
         """False when the task is known already, waiting or done."""
 
-    def claim(self, holder: str, now: datetime) -> QueuedTask | None:
-        """The task that ``holder`` has in hand already, else the most urgent that waits, now in its hand.
+    def claim(self, holder: str, now: datetime, held_for: timedelta = HELD_FOR) -> QueuedTask | None:
+        """The task that ``holder`` has in hand already, else the most urgent that waits; now in its hand.
 
-        One that was in another's hand for longer than `HELD_FOR` waits: its holder died, or stands still.
+        One that was in another's hand for longer than was asked for waits again: its holder died, or stands still.
         """
 
     def give_back(self, task_id: str, holder: str, *, died: bool) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from opentelemetry.trace import SpanKind
@@ -62,6 +63,7 @@ class InferenceService:
                 transactions,
                 platform.clock,
                 self._settings.requests_waiting,
+                timedelta(seconds=3 * self._settings.task_seconds),
             )
             await inference.recover()
             loop = asyncio.get_running_loop()

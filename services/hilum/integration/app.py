@@ -113,7 +113,9 @@ def claim(
     claimed: list[Assignment] = []
     if withheld(now, fresh_at):
         return claimed
-    for found in (*state.held_by(destination.name, holder), *state.due(destination.name, now, limit)):
+    held = {found.id: found for found in state.held_by(destination.name, holder)}
+    due = {found.id: found for found in state.due(destination.name, now, limit)}
+    for found in (held | due).values():
         record = replace(found, holder="") if found.holder in ("", holder) else abandoned(found)
         known = state.result(record.result_id)
         case = state.case(record.delivery.case_id)

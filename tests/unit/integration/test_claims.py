@@ -89,6 +89,11 @@ class Desk:
     def documented(self, record: DeliveryRecord, data: bytes) -> bool:
         return asyncio.run(self._transactions.rendered(replaced(record, object_key="deliveries/x", sha256=data)))
 
+    def record(self, delivery_id: str) -> DeliveryRecord:
+        found = self.do(lambda state: state.record(delivery_id))
+        assert found is not None
+        return found
+
     def states(self, destination: Destination) -> dict[int, str]:
         """State by revision."""
         records = self.do(lambda state: state.of_case("case-1"))
@@ -141,6 +146,25 @@ def test_a_priority_waits_for_another_of_its_case_that_is_on_its_way(desk: Desk)
     then = later(seconds=5)
     assert desk.claimed(RIS, then, fresh_at=then, holder="two") == []
     assert desk.states(RIS) == {1: "landed", 2: "suppressed:already_raised"}
+
+
+def test_a_claim_is_given_once_however_old_it_is(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    assert len(desk.claimed(RIS, holder="one")) == 1
+    then = NOW + CLAIMED_FOR + timedelta(minutes=1)
+    assert len(desk.claimed(RIS, then, fresh_at=then, holder="one")) == 1
+
+
+def test_a_priority_that_was_refused_on_its_second_way_may_have_arrived_on_its_first(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.settled(first, Failed("ris_no_answer", in_doubt=True))
+    then = later(minutes=1)
+    (again,) = desk.claimed(RIS, then, fresh_at=then)
+    desk.settled(again, Refused("ris_refused"), then)
+    assert desk.record(again.record.id).raised
 
 
 def test_a_document_is_written_down_by_the_holder_alone(desk: Desk) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -26,14 +26,12 @@ _NEW = insert(TASKS).on_conflict_do_nothing(index_elements=["task_id"])
 _IN_HAND = TASKS.c.state == "in_hand"
 _FIRST = (
     sa.select(TASKS)
-    .where(
-        (TASKS.c.state == "waiting")
-        | ((TASKS.c.state == "in_hand") & (TASKS.c.held_until_us <= sa.bindparam("now_us")))
-    )
+    .where(TASKS.c.state == "waiting")
     .order_by(TASKS.c.urgency, TASKS.c.due_us, TASKS.c.sequence)
     .limit(1)
 )
-_HELD = sa.select(TASKS).where(TASKS.c.state == "in_hand", TASKS.c.holder == sa.bindparam("by")).limit(1)
+_LEFT = sa.select(TASKS).where(_IN_HAND, TASKS.c.held_until_us <= sa.bindparam("now_us")).limit(1)
+_HELD = sa.select(TASKS).where(_IN_HAND, TASKS.c.holder == sa.bindparam("by")).limit(1)
 _TAKEN = (
     TASKS.update()
     .where(TASKS.c.sequence == sa.bindparam("number"))
@@ -65,12 +63,15 @@ class SqlTaskQueue:
         }
         return self._connection.execute(_NEW, row).rowcount == 1
 
-    def claim(self, holder: str, now: datetime) -> QueuedTask | None:
-        held = self._connection.execute(_HELD, {"by": holder}).first()
-        row = held or self._connection.execute(_FIRST, {"now_us": _us(now)}).first()
+    def claim(self, holder: str, now: datetime, held_for: timedelta = HELD_FOR) -> QueuedTask | None:
+        row = (
+            self._connection.execute(_HELD, {"by": holder}).first()
+            or self._connection.execute(_LEFT, {"now_us": _us(now)}).first()
+            or self._connection.execute(_FIRST).first()
+        )
         if row is None:
             return None
-        self._connection.execute(_TAKEN, {"number": row.sequence, "by": holder, "until_us": _us(now + HELD_FOR)})
+        self._connection.execute(_TAKEN, {"number": row.sequence, "by": holder, "until_us": _us(now + held_for)})
         task = task_of(tasks_pb2.Task.FromString(row.task))
         return QueuedTask(task, json.loads(row.headers), row.deaths)
 

@@ -11,7 +11,7 @@ PLANNED, LANDED, REFUSED, HELD, UNCONFIRMED = "planned", "landed", "refused", "h
 PATIENT_UNKNOWN, PATIENT_AMBIGUOUS = "patient_unknown", "patient_ambiguous"
 HELD_BY_PEER = frozenset({PATIENT_UNKNOWN, PATIENT_AMBIGUOUS})
 # Longer than any attempt takes. A claim that is older is of a process that died, or stands still: another may take it.
-CLAIMED_FOR = timedelta(minutes=5)
+CLAIMED_FOR = timedelta(minutes=20)
 _LONGEST_WAIT = timedelta(seconds=60)  # between two attempts of ours
 _LONGEST_WISH = timedelta(hours=1)  # that a peer may put us off for
 
@@ -107,7 +107,7 @@ class DeliveryRecord:
     @property
     def raised(self) -> bool:
         """Whether the peer has, or may have, this priority."""
-        return self.state in (LANDED, UNCONFIRMED) or (self.open and self.reached)
+        return self.state in (LANDED, UNCONFIRMED) or self.in_doubt or (self.open and self.reached)
 
     @property
     def reached(self) -> bool:

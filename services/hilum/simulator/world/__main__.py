@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from hilum.simulator.world.runner import STUDIES, Tally, quiet_live, run, wrong_with
+from hilum.simulator.world.runner import STUDIES, Tally, run, tell_lives
 from hilum.simulator.world.world import live
 
 _TOLD = 40  # lines of a failing history
@@ -20,15 +20,20 @@ def main() -> int:
     told.add_argument("--first", type=int, default=1)
     told.add_argument("--seed", type=int, help="this one alone, its whole history to a file")
     told.add_argument("--studies", type=int, default=STUDIES)
+    told.add_argument("--lives", type=int, nargs=3, metavar=("FIRST", "END", "STEP"), help="as lines of JSON")
     arguments = told.parse_args()
+    if arguments.lives is not None:
+        for line in tell_lives(range(*arguments.lives), arguments.studies):
+            print(line, flush=True)
+        return 0
     if arguments.seed is not None:
         return _one(arguments.seed, arguments.studies)
     began, tally = time.monotonic(), Tally()
-    for report, wrong in run(arguments.first, arguments.seeds, arguments.studies):
-        tally.add(report)
+    for life, wrong in run(arguments.first, arguments.seeds, arguments.studies):
+        tally.add(life)
         if wrong:
-            tally.failed.append(f"seed {report.seed}: {wrong}")
-            print(f"seed {report.seed}: {wrong}\n  again: make simulate SEED={report.seed}", flush=True)
+            tally.failed.append(f"seed {life.seed}: {wrong}")
+            print(f"seed {life.seed}: {wrong}\n  again: make simulate SEED={life.seed}", flush=True)
         if tally.lived % _EVERY == 0:
             spent = time.monotonic() - began
             print(f"{tally.lived} of {arguments.seeds} seeds, {len(tally.failed)} failed, {spent:.0f} s", flush=True)
@@ -45,7 +50,7 @@ def _one(seed: int, studies: int) -> int:
     report = live(seed, studies, keep_all=True)
     path = Path(f"seed-{seed}.history")
     path.write_text("\n".join(report.lines) + "\n")
-    wrong = wrong_with(report, quiet_live(seed, studies))
+    ((_, wrong),) = run(seed, 1, studies)
     print("\n".join(report.lines[-_TOLD:]))
     print(f"seed {seed}: {wrong or 'all that must hold did'}; {report.seconds:.0f} s, history in {path}")
     return bool(wrong)

@@ -51,10 +51,6 @@ class Databases:
 
         return _Store(engine, tables, self._chance, self.weather, self._history)
 
-    def look(self, service: str) -> sqlite3.Connection:
-        """The database itself, for whoever judges."""
-        return self._anchors[service]
-
     def close(self) -> None:
         for anchor in self._anchors.values():
             anchor.close()

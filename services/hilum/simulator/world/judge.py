@@ -30,13 +30,16 @@ from hilum.contracts.policies.v1.policies_pb2 import Policy
 from hilum.contracts.tasks.v1.tasks_pb2 import Task
 from hilum.eventlog.port import Event
 from hilum.hl7.message import parse
+from hilum.ids import control_id
 from hilum.imaging.domain import Arrival, object_key
-from hilum.simulator.world.story import Story, Study, Telling
+from hilum.simulator.world.story import Course, Story, Study, Telling, positive
 
 _FINAL = {"F", "C", "X"}
 _STALE = 5.0  # the guard's own limit, in seconds
 _ON_ITS_WAY = 4.0  # from the claim to the peer: rendering, and a network that may be slow
 _RANK = {"R": 1, "A": 2, "S": 3}
+_ASKS = {"alpha": 3, "beta": 2}  # what each of the world's packages asks for
+_QUIET = {Course.PLAIN, Course.LATE_IMAGE, Course.MERGED, Course.TWO_CONTENTS}  # nothing else bears on a priority
 _FLAG = {"AA": "S", "A": "A"}
 
 
@@ -72,6 +75,7 @@ class Judge:
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
     priorities: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     stated: dict[tuple[str, int], str] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
 
     # What the log makes durable.
@@ -148,30 +152,37 @@ class Judge:
     def at_ris(self, payload: bytes) -> None:
         """A priority, or a finding with its abnormal flag, as it comes in, before the RIS answers."""
         message = parse(payload)
-        control_id = message.get("MSH-10")
+        identity = message.get("MSH-10")
         groups = message.groups(("ORC", "OBR"))
         accession = groups[0].get("IPC-1.1") or groups[0].get("OBR-18")
         asked = [group.get("TQ1-9.1") or group.get("ORC-7.6") for group in groups]
         asked += [_FLAG.get(row.raw(8), "") for group in groups for row in group.every("OBX")]
         rank = max((_RANK.get(code, 0) for code in asked), default=0)
+        self._one_content(identity, payload)
         sent = self.priorities[accession]
-        if control_id not in sent:
-            if sent and rank <= max(sent.values()):
-                raise Violation("ratchet", f"{accession} was asked for {rank} after {max(sent.values())}")
-            study = next(one for one in self.story.studies if one.order.accession_number == accession)
-            since = self.final_since.get(study.order.study_instance_uid)
-            late = self.time() - since if since is not None else 0.0
-            if late > _STALE + _ON_ITS_WAY + self.grace():
-                raise Violation(
-                    "no_priority_after_final", f"{accession} was raised {late:.1f} s after its final report"
-                )
-        sent[control_id] = rank
+        highest = max((other for name, other in sent.items() if name != identity), default=0)
+        if highest and rank <= highest:
+            raise Violation("ratchet", f"{accession} was asked for {rank} after {highest}")
+        study = next(one for one in self.story.studies if one.order.accession_number == accession)
+        since = self.final_since.get(study.order.study_instance_uid)
+        late = self.time() - since if since is not None else 0.0
+        if late > _STALE + _ON_ITS_WAY + self.grace():
+            raise Violation("no_priority_after_final", f"{accession} was raised {late:.1f} s after its final report")
+        sent[identity] = rank
 
-    def at_peer(self, delivery_id: str, result_id: str) -> None:
+    def at_peer(self, delivery_id: str, result_id: str, data: bytes) -> None:
         """A document comes in: it states a result whose task was made under a policy that lets it out."""
-        task = self.tasks[self.results[result_id].task_id]
-        if self.policies.get((task.algorithm, task.policy_revision)) != "live":
+        self._one_content(delivery_id, data)
+        if not self._live(self.tasks[self.results[result_id].task_id]):
             raise Violation("policy_pinned", f"{delivery_id} goes out, and its task was made silently")
+
+    def _one_content(self, identity: str, data: bytes) -> None:
+        digest = hashlib.sha256(data).digest()
+        if self.contents.setdefault(identity, digest) != digest:
+            raise Violation("one_content_an_identity", f"{identity} came with two contents")
+
+    def _live(self, task: Task) -> bool:
+        return self.policies.get((task.algorithm, task.policy_revision)) == "live"
 
     # The end.
 
@@ -188,6 +199,7 @@ class Judge:
             if difference := self._differs(study):
                 raise Violation("ends_as_told", f"{study.order.accession_number} ({study.course}): {difference}")
         self._dead_letters()
+        self._priorities()
         for delivery in self.deliveries.values():
             # Unconfirmed: a guard stopped it when it may have arrived already; a person looks.
             if delivery.state not in ("landed", "held", "unconfirmed") and not delivery.state.startswith("suppressed:"):
@@ -219,26 +231,49 @@ class Judge:
                 continue  # its result was there before
             if state.disposition != study.disposition:
                 return f"{state.algorithm}: {state.disposition}, not {study.disposition}"
-            if study.disposition == "resulted" and (wrong := self._result_differs(case, state.task_id, images)):
+            if study.disposition == "resulted" and (wrong := self._result_differs(study, state.task_id)):
                 return f"{state.algorithm}: {wrong}"
         if not case.algorithms:
             return f"no algorithm looked at {order.accession_number}"
         return ""
 
-    def _result_differs(self, case: CaseState, task_id: str, images: frozenset[str]) -> str:
+    def _result_differs(self, study: Study, task_id: str) -> str:
         task = self.tasks[task_id]
-        if {one.sop_instance_uid for one in task.inputs} != images:
+        if {one.sop_instance_uid for one in task.inputs} != study.image_uids:
             return "its last task leaves images out"
         result = next(one for one in self.results.values() if one.task_id == task_id)
-        silent = self.policies[task.algorithm, task.policy_revision] != "live"
-        mine = [one for one in self.deliveries.values() if one.result_id == result.result_id]
-        if not mine:
-            return "its result was never planned"
-        for one in mine:
-            if one.destination == "ehr" and one.state != ("suppressed:algorithm_silent" if silent else "landed"):
-                return f"its report is {one.state}"
-        del case
+        mine = {one.kind: one for one in self.deliveries.values() if one.result_id == result.result_id}
+        expected = {"diagnostic_report": "landed", "structured_report": "landed"}
+        if positive(task.algorithm, study.order.study_instance_uid):
+            expected["secondary_capture"] = "landed"
+        if not self._live(task):
+            expected = dict.fromkeys(expected, "suppressed:algorithm_silent")
+        for kind, state in expected.items():
+            if kind not in mine:
+                return f"its {kind} was never planned"
+            if mine[kind].state != state:
+                return f"its {kind} is {mine[kind].state}"
         return ""
+
+    def _priorities(self) -> None:
+        """What asked for a priority was heard by the RIS; where reports, cancellations and updates race, either may."""
+        for delivery_id, delivery in self.deliveries.items():
+            task = self.tasks[self.results[delivery.result_id].task_id]
+            if control_id("delivery", delivery_id) in self.contents and not self._live(task):
+                raise Violation("policy_pinned", f"{delivery_id} went to the RIS, and its task was made silently")
+        for study in self.story.studies:
+            if study.disposition != "resulted" or study.course not in _QUIET:
+                continue
+            uid = study.order.study_instance_uid
+            asked = [
+                _ASKS[task.algorithm]
+                for task in self.tasks.values()
+                if task.study_instance_uid == uid and self._live(task) and positive(task.algorithm, uid)
+            ]
+            expected = max((rank for rank in asked if rank > _RANK[study.order.priority]), default=0)
+            heard = max(self.priorities[study.order.accession_number].values(), default=0)
+            if heard != expected:
+                raise Violation("priority_heard", f"{study.order.accession_number}: {heard}, not {expected}")
 
     def _is_of(self, case: CaseState, study: Study) -> bool:
         if case.study_instance_uid:
@@ -254,7 +289,10 @@ class Judge:
                 raise Violation("no_other_dead_letters", f"{letter.group} gave up {letter.topic}: {letter.reason}")
             kept.add(RawMessage.FromString(letter.value).sha256)
         if refused != kept:
-            raise Violation("refused_is_kept", f"{len(refused - kept)} refused messages are no dead letters")
+            raise Violation(
+                "refused_is_kept",
+                f"{len(refused - kept)} refused are no dead letters, {len(kept - refused)} others are",
+            )
 
 
 def _superseded(case: CaseState) -> bool:

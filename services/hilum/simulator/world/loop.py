@@ -82,7 +82,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.network: Connections | None = None
         self.processes: list[Process] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._free_at: dict[int, float] = {}  # one-thread executors: when they have done what they were given
+        self._free_at: dict[Executor, float] = {}  # one-thread executors: when they have done what they were given
         super().__init__(_NoSelector(self._move))
 
     def time(self) -> float:
@@ -117,8 +117,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         delay = self._chance.random() * _LONGEST_WORK * (process.slowness if process else 1.0)
         at = self._now + delay
         if executor is not None:
-            at = max(at, self._free_at.get(id(executor), 0.0) + IN_TURN)
-            self._free_at[id(executor)] = at
+            at = max(at, self._free_at.get(executor, 0.0) + IN_TURN)
+            self._free_at[executor] = at
 
         def work() -> None:
             try:

@@ -6,6 +6,7 @@ end of a process that died is reset.
 
 import asyncio
 import contextvars
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -115,8 +116,7 @@ class Wire(asyncio.Transport):
         self._protocol: asyncio.BaseProtocol | None = None
         self._arrives_at = 0.0
         self._reading = True
-        self._held: list[bytes] = []
-        self._ended = False  # the far end will write no more
+        self._arrived: deque[bytes | None] = deque()  # and not read yet; None: the far end will write no more
         self.closed = False
         if process is not None:
             process.at_death.append(self._died)
@@ -183,11 +183,7 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self._reading = True
-        held, self._held = self._held, []
-        for data in held:
-            self.later(self.arrive, data)
-        if self._ended:
-            self.later(self.end)
+        self._run(self._read)
 
     def is_reading(self) -> bool:
         return self._reading
@@ -205,32 +201,30 @@ class Wire(asyncio.Transport):
     # What happens to it.
 
     def arrive(self, data: bytes) -> None:
-        if self.closed:
-            return
-        if not self._reading:
-            self._held.append(data)
-            return
-        protocol = self._protocol
-        if isinstance(protocol, asyncio.BufferedProtocol):
-            while data:
-                room = memoryview(protocol.get_buffer(len(data)))
-                size = min(len(room), len(data))
-                room[:size] = data[:size]
-                protocol.buffer_updated(size)
-                data = data[size:]
-        elif isinstance(protocol, asyncio.Protocol):
-            protocol.data_received(data)
+        self._arrived.append(data)
+        self._read()
 
     def end(self) -> None:
-        """The far end closed: the end of the stream, and a close unless the protocol wants to go on writing."""
-        if self.closed:
-            return
-        if not self._reading:
-            self._ended = True
-            return
-        protocol = self._protocol
-        if not isinstance(protocol, asyncio.Protocol | asyncio.BufferedProtocol) or not protocol.eof_received():
-            self.close()
+        self._arrived.append(None)
+        self._read()
+
+    def _read(self) -> None:
+        """Hand on what has arrived, in its order, for as long as the protocol reads."""
+        while self._arrived and self._reading and not self.closed:
+            data, protocol = self._arrived.popleft(), self._protocol
+            if data is None:
+                # A close, unless the protocol wants to go on writing.
+                if not isinstance(protocol, asyncio.Protocol | asyncio.BufferedProtocol) or not protocol.eof_received():
+                    self.close()
+            elif isinstance(protocol, asyncio.BufferedProtocol):
+                while data:
+                    room = memoryview(protocol.get_buffer(len(data)))
+                    size = min(len(room), len(data))
+                    room[:size] = data[:size]
+                    protocol.buffer_updated(size)
+                    data = data[size:]
+            elif isinstance(protocol, asyncio.Protocol):
+                protocol.data_received(data)
 
     def reset(self) -> None:
         if not self.closed:

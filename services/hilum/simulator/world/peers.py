@@ -30,6 +30,9 @@ PATIENCE = Persistence(200, timedelta(seconds=1))
 _WRONGS = (Act.SILENT, Act.DROP_BEFORE, Act.DROP_AFTER, Act.WRONG_ID, Act.REFUSE)
 
 
+Arrived = Callable[[str, DeliveryRecord, bytes], None]
+
+
 class Manners(Script):
     """How a peer behaves: ``wrong`` is how often it does something else than serve."""
 
@@ -49,14 +52,12 @@ class Manners(Script):
 class SimulatedPeer:
     """`hilum.integration.ports.Peer`: an EHR or an archive.
 
-    ``arrived`` is told of each document as it comes: peer, delivery, result.
+    ``arrived`` is told of each document as it comes: the peer, the delivery, the bytes.
     """
 
     batch = 4
 
-    def __init__(
-        self, name: str, receipts: Receipts, manners: Manners, arrived: Callable[[str, str, str], None]
-    ) -> None:
+    def __init__(self, name: str, receipts: Receipts, manners: Manners, arrived: Arrived) -> None:
         self.name = name
         self.receipts = receipts
         self.manners = manners
@@ -97,7 +98,7 @@ class SimulatedPeer:
         if step.act is Act.REFUSE:
             raise Unavailable(away, "by chance")
         if step.act is not Act.DROP_BEFORE:
-            self._arrived(self.name, record.id, record.result_id)
+            self._arrived(self.name, record, data)
             identity = _resource(record.id) if self.name == "ehr" else derived_uid("object", record.id)
             self.receipts.record("resource" if self.name == "ehr" else "instance", identity, data)
         if step.act is not Act.SERVE:

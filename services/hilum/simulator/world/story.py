@@ -19,6 +19,7 @@ from hilum.simulator.world.clock import BEGINNING
 SPREAD = 60.0  # seconds over which the studies of a world begin
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
 _HEADER = b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00"
+_POSITIVE = {"alpha": 3, "beta": 2}  # one study in so many
 _TAGS = {
     "Modality": "DX",
     "ManufacturerModelName": "Hilum phantom",
@@ -121,6 +122,12 @@ def story(chance: Random, count: int) -> Story:
     """``count`` studies within `SPREAD` seconds, and a few messages that nobody can take."""
     studies = tuple(_study(chance, number) for number in range(count))
     return Story(studies, tuple(_stray(chance, number) for number in range(1 + count // 20)))
+
+
+def positive(algorithm: str, study_instance_uid: str) -> bool:
+    """Whether the engine finds something."""
+    digest = hashlib.sha256(f"{algorithm} {study_instance_uid}".encode()).digest()
+    return digest[0] % _POSITIVE[algorithm] == 0
 
 
 def at(seconds: float) -> datetime:

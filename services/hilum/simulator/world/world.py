@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,6 +26,7 @@ from hilum.inference.service import InferenceService
 from hilum.inference.settings import Settings as InferenceSettings
 from hilum.ingest.service import build as build_ingest
 from hilum.ingest.settings import Settings as IngestSettings
+from hilum.integration.domain.attempt import DeliveryRecord
 from hilum.integration.service import IntegrationService
 from hilum.ledger.domain.receipts import Receipt as Heard
 from hilum.ledger.service import LedgerService
@@ -44,7 +45,7 @@ from hilum.simulator.world.loop import Process, SimulatedLoop
 from hilum.simulator.world.network import Network, Weather
 from hilum.simulator.world.peers import Manners, SimulatedHospital, SimulatedPeer
 from hilum.simulator.world.senders import Door, feed, modality
-from hilum.simulator.world.story import SPREAD, story
+from hilum.simulator.world.story import SPREAD, positive, story
 from hilum.site import parse_site
 from hilum.workflow.service import WorkflowService, algorithm_of
 from hilum.workflow.settings import Settings as WorkflowSettings
@@ -52,7 +53,7 @@ from hilum.workflow.settings import Settings as WorkflowSettings
 MLLP_PORT, RIS_PORT = 2575, 2576
 FEEDS = 3
 SERVICES = ("ingest", "imaging", "workflow", "inference", "integration", "ledger")
-_DEADLINE = 400.0  # seconds after the last fault, by when all must have ended
+_DEADLINE = 1800.0  # seconds after the last fault, by when all must have ended
 _SITE = {
     "site": "world",
     "identifier_authority": "HOSPITAL",
@@ -62,7 +63,6 @@ _SITE = {
     "completeness": {"quiet_seconds": 4, "settle_seconds": 1},
     "matching": {"order_wait_seconds": 45, "image_wait_seconds": 90, "result_wait_seconds": 30},
 }
-_POSITIVE = {"alpha": 3, "beta": 2}  # one study in so many
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class World:
         await asyncio.sleep(1.0)
         if not self._ended:
             process.kill()
-            context = contextvars.Context()
-            self.loop.call_soon(self.boot, process.name, context=context)
+            if self.processes[process.name] is process:
+                self.loop.call_soon(self.boot, process.name, context=contextvars.Context())
 
     def _service(self, name: str) -> Service:
         platform = self.platform
@@ -207,8 +207,10 @@ class World:
         tasks = [asyncio.create_task(self._watched(one)) for one in work]
         told = asyncio.create_task(asyncio.wait(tasks))
         failed: asyncio.Future[Any] = self._failed
-        await asyncio.wait([told, failed], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([told, failed], timeout=_DEADLINE, return_when=asyncio.FIRST_COMPLETED)
         self._raise()
+        if not told.done():
+            raise Violation("senders_are_answered", "somebody still waits for an acknowledgement")
         faults.end()
         until = self.loop.time() + _DEADLINE
         while self.judge.unfinished() and self.loop.time() < until:
@@ -288,10 +290,16 @@ class World:
             self._failed.result()
 
     def _durable(self, event: Event) -> None:
+        self._judged(lambda: self.judge.durable(event))
+
+    def _judged(self, judge: Callable[[], None]) -> None:
+        """What a judge raises must end the world, and not whoever happened to call."""
         try:
-            self.judge.durable(event)
+            judge()
         except Violation as found:
             self.fail(found)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.fail(Violation("the_world_stands", repr(error)))
 
     def _grace(self) -> float:
         began, ended = self.stood_still
@@ -305,17 +313,11 @@ class World:
 
     def _at_ris(self, payload: bytes) -> None:
         self.history.note("ris", hashlib.sha256(payload).hexdigest()[:16])
-        try:
-            self.judge.at_ris(payload)
-        except Violation as found:
-            self.fail(found)
+        self._judged(lambda: self.judge.at_ris(payload))
 
-    def _at_peer(self, name: str, delivery_id: str, result_id: str) -> None:
-        self.history.note(name, delivery_id)
-        try:
-            self.judge.at_peer(delivery_id, result_id)
-        except Violation as found:
-            self.fail(found)
+    def _at_peer(self, name: str, record: DeliveryRecord, data: bytes) -> None:
+        self.history.note(name, record.id, hashlib.sha256(data).hexdigest()[:16])
+        self._judged(lambda: self.judge.at_peer(record.id, record.result_id, data))
 
     def _bury(self) -> None:
         """Let every task end, the killed ones too, where nothing can be seen or changed any more."""
@@ -383,11 +385,6 @@ class SimulatedWorkers:
 
     async def infer(self, job: InferTensors) -> Mapping[str, Tensor]:
         raise Unavailable("engine_lost", f"{job.model.name} reads images alone here")
-
-
-def positive(algorithm: str, study_instance_uid: str) -> bool:
-    digest = hashlib.sha256(f"{algorithm} {study_instance_uid}".encode()).digest()
-    return digest[0] % _POSITIVE[algorithm] == 0
 
 
 @cache
