@@ -26,7 +26,6 @@ from hilum.eventlog.consumer import Consumer, GiveUp
 from hilum.imaging import app as imaging
 from hilum.imaging.adapters.journal import EventJournal
 from hilum.imaging.domain import Decision
-from hilum.inference.adapters import state as queue
 from hilum.inference.adapters.state import SqlTaskQueue
 from hilum.ingest.adapters.state import EventLogRaw, SqlSightings
 from hilum.ingest.ports import Sighting
@@ -209,8 +208,13 @@ def a_claim_never_passes_on() -> None:
 
 
 def a_task_is_lost_with_its_performer() -> None:
+    claim = SqlTaskQueue.claim
+
+    def for_ever(self: Any, holder: str, now: Any, _held_for: Any) -> Any:
+        return claim(self, holder, now, timedelta(days=36_500))
+
+    SqlTaskQueue.claim = for_ever  # type: ignore[method-assign]
     SqlTaskQueue.recover = lambda *_: None  # type: ignore[method-assign,assignment]
-    queue.HELD_FOR = timedelta(days=36_500)
 
 
 def rendered_anew_on_resend() -> None:
