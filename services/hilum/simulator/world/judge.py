@@ -75,12 +75,16 @@ class Judge:
     policies: dict[tuple[str, int], str] = field(default_factory=dict)
     priorities: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     stated: dict[tuple[str, int], str] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
     contents: dict[str, bytes] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
 
     # What the log makes durable.
 
     def durable(self, event: Event) -> None:
+        if event.event_id in self.seen:
+            return  # again, and perhaps late: two relays may empty one outbox; consumers drop it
+        self.seen.add(event.event_id)
         match event.topic:
             case topics.MESSAGES.name:
                 raw = RawMessage.FromString(event.value)
