@@ -21,7 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hilum.eventlog import consumer
 from hilum.eventlog.consumer import Consumer, GiveUp
 from hilum.imaging import app as imaging
 from hilum.imaging.adapters.journal import EventJournal
@@ -186,17 +185,6 @@ def dead_letter_dropped() -> None:
     Consumer._on_error = dropped  # type: ignore[method-assign]
 
 
-def unavailable_is_given_up() -> None:
-    on_error = Consumer._on_error
-
-    def impatient(self: Any, record: Any, error: Exception) -> Any:
-        if isinstance(error, consumer.Unavailable):
-            return GiveUp(consumer.dead_letter(self._group, record, error, 1, self._clock.now()))
-        return on_error(self, record, error)
-
-    Consumer._on_error = impatient  # type: ignore[method-assign]
-
-
 def other_content_overwrites() -> None:
     imaging.decide = lambda *_: Decision.STORE  # type: ignore[assignment]
 
@@ -241,7 +229,6 @@ MUTANTS: tuple[Callable[[], None], ...] = (
     control_id_renewed_on_resend,
     policy_not_pinned,
     dead_letter_dropped,
-    unavailable_is_given_up,
     other_content_overwrites,
     a_claim_never_passes_on,
     a_task_is_lost_with_its_performer,
