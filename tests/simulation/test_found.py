@@ -13,7 +13,8 @@ from hilum.simulator.world.clock import BEGINNING, SimulatedClock
 from hilum.simulator.world.database import Databases
 from hilum.simulator.world.history import History
 from hilum.simulator.world.loop import SimulatedLoop
-from hilum.simulator.world.world import SimulatedWorkers, packages
+from hilum.simulator.world.workers import SimulatedWorkers
+from hilum.simulator.world.world import packages
 
 ALPHA = packages()[0]
 TASK = Task(

@@ -4,8 +4,8 @@ import asyncio
 import contextvars
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,9 +19,6 @@ from hilum.errors import Unavailable
 from hilum.eventlog.port import Event, event_of
 from hilum.hosting import Platform, Service
 from hilum.imaging.service import open_storage
-from hilum.inference.domain import Finding, State
-from hilum.inference.engines.port import Tensor
-from hilum.inference.ports import InferTensors, Lease, LoadedModel, ModelKey, ReadImages, WorkerDied
 from hilum.inference.service import InferenceService
 from hilum.inference.settings import Settings as InferenceSettings
 from hilum.ingest.service import build as build_ingest
@@ -45,7 +42,8 @@ from hilum.simulator.world.loop import Process, SimulatedLoop
 from hilum.simulator.world.network import Network, Weather
 from hilum.simulator.world.peers import Manners, SimulatedHospital, SimulatedPeer
 from hilum.simulator.world.senders import Door, feed, modality
-from hilum.simulator.world.story import SPREAD, positive, story
+from hilum.simulator.world.story import SPREAD, story
+from hilum.simulator.world.workers import SimulatedWorkers
 from hilum.site import parse_site
 from hilum.workflow.service import WorkflowService, algorithm_of
 from hilum.workflow.settings import Settings as WorkflowSettings
@@ -336,55 +334,6 @@ class World:
         self.databases.close()
         asyncio.set_event_loop(None)
         self.loop.close()
-
-
-class SimulatedWorkers:
-    """`hilum.inference.service.WorkerProcesses`: what an engine says follows from the study; a worker may die.
-
-    It does so once for a result at most (``died``): the second time would end its task as failed.
-    """
-
-    def __init__(self, packages: Sequence[ModelPackage], chance: Random, died: set[str]) -> None:
-        self._died = died
-        self.models = {
-            ModelKey(one.name, one.version): LoadedModel(ModelKey(one.name, one.version), "simulated", (), ())
-            for one in packages
-        }
-        self._findings = {one.name: one.findings[0] for one in packages}
-        self._chance = chance
-        self._free = asyncio.Semaphore(2)
-
-    async def start(self) -> None:
-        """They are there."""
-
-    async def close(self) -> None:
-        """They go with the process."""
-
-    @asynccontextmanager
-    async def lease(self, *, at_most_waiting: int | None = None) -> AsyncIterator[Lease]:
-        del at_most_waiting
-        async with self._free:
-            yield self
-
-    async def read(self, job: ReadImages) -> Sequence[Finding]:
-        await asyncio.sleep(0.05 + self._chance.random() * 0.2)
-        if self._chance.random() < 0.05 and job.result_id not in self._died:
-            self._died.add(job.result_id)
-            raise WorkerDied("by chance")
-        finding = self._findings[job.model.name]
-        present = positive(job.model.name, job.inputs[0].object_key.split("/")[1])
-        return (
-            Finding(
-                finding.id,
-                State.PRESENT if present else State.ABSENT,
-                0.9 if present else 0.1,
-                finding.threshold,
-                job.inputs[0].sop_instance_uid,
-            ),
-        )
-
-    async def infer(self, job: InferTensors) -> Mapping[str, Tensor]:
-        raise Unavailable("engine_lost", f"{job.model.name} reads images alone here")
 
 
 @cache
