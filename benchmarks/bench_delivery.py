@@ -2,11 +2,12 @@
 
 Usage: bench_delivery.py [--studies N] [--rate R] [--burst N] [--traced]
 
-Hilum is a process of its own; this one is the hospital. Half of the studies are completed by their last image, half
-by their order. The last evidence of a study is due at a time of a schedule that waits for nobody, and its latency
-counts from then. Completeness comes from evidence: each image announces two instances (0020,1208), `settle_seconds`
-is 0 and `quiet_seconds` never comes; there is no MPPS. Engine time is Result.started_at to Result.ended_at: from the
-task being handed to a worker until its reply, so with the worker's fetching, decoding and preprocessing.
+Hilum is a process of its own, and so are the senders (`delivery_load.py`); this one is the peers: RIS, EHR and archive.
+Half of the studies are completed by their last image, half by their order. The last evidence of a study is due at a
+time of a schedule that waits for nobody, and its latency counts from then. Completeness comes from evidence: each
+image announces two instances (0020,1208), `settle_seconds` is 0 and `quiet_seconds` never comes; there is no MPPS.
+Engine time is Result.started_at to Result.ended_at: from the task being handed to a worker until its reply, so with
+the worker's fetching, decoding and preprocessing.
 
 The urgent of the burst are ordered A: one that is ordered S stands at the top already, so that no priority goes out.
 """
@@ -14,22 +15,32 @@ The urgent of the burst are ordered A: one that is ordered S stands at the top a
 import argparse
 import asyncio
 import math
+import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from pynetdicom import AE
-from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.pdu import A_ASSOCIATE_RQ, P_DATA_TF
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
 
+from delivery_load import Burst, Examination, OpenLoop, sent
 from floors import Floors
 from hilum.contracts import topics
 from hilum.contracts.deliveries.v1.deliveries_pb2 import Delivery
@@ -37,9 +48,9 @@ from hilum.contracts.findings.v1.findings_pb2 import Result
 from hilum.contracts.instances.v1.instances_pb2 import Instance
 from hilum.contracts.messages.v1.messages_pb2 import RawMessage
 from hilum.contracts.tasks.v1.tasks_pb2 import Task
-from hilum.dicom.scu import rest_reactor
 from hilum.eventlog.port import Record, TopicPartition
 from hilum.eventlog.sqlite import SqliteEventLog
+from hilum.hl7.mllp import encode as mllp_block
 from hilum.simulator.examinations import PHANTOM_MODEL
 from hilum.simulator.hl7_feed import Hl7Feed
 from hilum.simulator.hospital import Hospital, simulated_hospital
@@ -52,7 +63,11 @@ from served import cpu_by_process, machine, served, spread
 _FLOOR_MS, _AIM_MS, _FLOOR_RATE = 250.0, 100.0, 5.0
 _NEVER_SECONDS = 3600
 _AHEAD_SECONDS = 1.0  # how long before its last evidence a study begins
+_START_SECONDS = 3.0  # until the senders are ready
 _SENDERS = 8  # associations of the burst
+_PDU_BYTES = 131_072  # what Hilum takes where nothing else is told
+_CONTEXT = 1
+_SWITCH_SECONDS = 0.0005  # how long the archive's threads keep the RIS waiting
 _STAGES = (
     ("received", "last evidence is due -> received"),
     ("decided", "received -> decided: kept, normalised, heard, complete"),
@@ -113,69 +128,55 @@ def site_of(hospital: Hospital) -> dict[str, object]:
     return site
 
 
-def associate(port: int) -> Association:
+def request() -> bytes:
+    """An A-ASSOCIATE-RQ as a PDU: one context, DX in explicit VR little endian."""
     entity = AE("MODALITY")
     entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, ae_title="HILUM")
-    if not association.is_established:
-        raise SystemExit("no association")
-    rest_reactor(association)
-    return association
+    (context,) = entity.requested_contexts
+    context.context_id = _CONTEXT
+    longest, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    longest.maximum_length_received = _PDU_BYTES
+    implementation.implementation_class_uid = entity.implementation_class_uid
+    asked = A_ASSOCIATE()
+    asked.application_context_name = UID("1.2.840.10008.3.1.1.1")
+    asked.calling_ae_title, asked.called_ae_title = "MODALITY", "HILUM"
+    asked.user_information = [longest, implementation]
+    asked.presentation_context_definition_list = [context]
+    return A_ASSOCIATE_RQ(asked).encode()
 
 
-def send(association: Association, image: Dataset) -> None:
-    status = association.send_c_store(image)
-    if status.get("Status") != 0:
-        raise SystemExit(f"not stored: {status}")
-
-
-def _modality(study: Study, port: int, due: float, late: list[float]) -> None:
-    """Open the association and send all but the last image ahead of time; the last when it is due."""
-    association = associate(port)
-    images = list(study.images)
-    last = images.pop() if study.last == "image" else None
-    for image in images:
-        send(association, image)
-    if last is not None:
-        time.sleep(max(0.0, due - time.time()))
-        late.append(time.time() - due)
-        send(association, last)
-    association.release()
+def message(image: Dataset) -> bytes:
+    """A C-STORE-RQ and its data set as PDUs."""
+    asked = C_STORE()
+    asked.MessageID, asked.Priority = 1, 0
+    asked.AffectedSOPClassUID, asked.AffectedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    encoded = encode(image, is_implicit_vr=False, is_little_endian=True)
+    assert encoded is not None
+    asked.DataSet = BytesIO(encoded)
+    stored = C_STORE_RQ()
+    stored.primitive_to_message(asked)
+    return b"".join(P_DATA_TF(part).encode() for part in stored.encode_msg(_CONTEXT, _PDU_BYTES))
 
 
 async def open_loop(studies: list[Study], rate: float, hospital: Hospital, mllp: int, dicom: int) -> list[float]:
     """Begin a study every 1/``rate`` seconds, whatever became of those before; returns how late each was sent."""
-    feed, urgent, late = Hl7Feed("127.0.0.1", mllp), Hl7Feed("127.0.0.1", mllp), list[float]()
-    turn = asyncio.Lock()
-    tasks = []
+    encoded = []
     for number, study in enumerate(studies):
         study.last = ("image", "order")[number % 2]
         hospital.ehr.add_patient(study.order)
         hospital.ris.reading_list.add(study.order)
-    begin = time.time() + 1.0
-    for number, study in enumerate(studies):
-        due = study.at["due"] = begin + _AHEAD_SECONDS + number / rate
-        await asyncio.sleep(max(0.0, due - _AHEAD_SECONDS - time.time()))
-        if study.last == "image":
-            await feed.send(f"N{study.order.accession_number}", _order(study))
-        else:
-            tasks.append(asyncio.create_task(_order_when_due(study, urgent, turn, due, late)))
-        tasks.append(asyncio.create_task(asyncio.to_thread(_modality, study, dicom, due, late)))
-    await asyncio.gather(*tasks)
-    await feed.close()
-    await urgent.close()
-    return late
-
-
-async def _order_when_due(study: Study, feed: Hl7Feed, turn: asyncio.Lock, due: float, late: list[float]) -> None:
-    await asyncio.sleep(max(0.0, due - time.time()))
-    async with turn:  # one message in flight a connection; who waits for it is late
-        late.append(time.time() - due)
-        await feed.send(f"N{study.order.accession_number}", _order(study))
+        encoded.append((_order(study), tuple(map(message, study.images))))
+    begin = time.time() + _START_SECONDS + _AHEAD_SECONDS
+    examinations = []
+    for number, (study, (order, images)) in enumerate(zip(studies, encoded, strict=True)):
+        due = study.at["due"] = begin + number / rate
+        examinations.append(Examination(due, order, study.last == "order", images))
+    return await sent(OpenLoop(mllp, dicom, request(), _AHEAD_SECONDS, examinations))
 
 
 def _order(study: Study) -> bytes:
-    return orm_o01(study.order, f"N{study.order.accession_number}", datetime.now(UTC))
+    control_id = f"N{study.order.accession_number}"
+    return mllp_block(orm_o01(study.order, control_id, datetime.now(UTC)))
 
 
 async def burst(studies: list[Study], hospital: Hospital, mllp: int, dicom: int) -> float:
@@ -185,23 +186,14 @@ async def burst(studies: list[Study], hospital: Hospital, mllp: int, dicom: int)
         study.order = replace(study.order, priority="A" if number % 4 == 3 else "R")
         hospital.ehr.add_patient(study.order)
         hospital.ris.reading_list.add(study.order)
-        await feed.send(f"N{study.order.accession_number}", _order(study))
+        control_id = f"N{study.order.accession_number}"
+        await feed.send(control_id, orm_o01(study.order, control_id, datetime.now(UTC)))
     await feed.close()
-    associations = [await asyncio.to_thread(associate, dicom) for _ in range(_SENDERS)]
-    began = time.time()
-
-    def share(number: int) -> None:
-        for study in studies[number::_SENDERS]:
-            study.at["due"] = began
-            for image in study.images:
-                send(associations[number], image)
-        associations[number].release()
-
-    threads = [threading.Thread(target=share, args=(number,)) for number in range(_SENDERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
+    images = [message(image) for study in studies for image in study.images]
+    began = time.time() + _START_SECONDS
+    for study in studies:
+        study.at["due"] = began
+    await sent(Burst(dicom, request(), began, [images[number::_SENDERS] for number in range(_SENDERS)]))
     return began
 
 
@@ -317,6 +309,7 @@ def report_burst(studies: list[Study], began: float, floors: Floors) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     drawn = phantoms()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-delivery-")))
@@ -369,7 +362,7 @@ def report_spans(traces: Mapping[bytes, list[Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--studies", type=int, default=60)
+    parser.add_argument("--studies", type=int, default=120)
     parser.add_argument("--rate", type=float, default=2.0)
     parser.add_argument("--burst", type=int, default=64)
     parser.add_argument("--traced", action="store_true", help="with tracing on: where each span begins")
