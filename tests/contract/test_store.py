@@ -1,7 +1,9 @@
 """The store as inbox and outbox: one transaction holds offsets, state and what is to be published."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import sqlalchemy as sa
 from opentelemetry import context as otel_context
 
 from hilum.contracts import topics
-from hilum.errors import Fault, Unavailable
+from hilum.errors import Fault, Rejected, Unavailable
 from hilum.eventlog.consumer import GiveUp, Stop
 from hilum.eventlog.port import Event, EventLog, Record, TopicPartition
 from hilum.store.relay import relay
@@ -399,3 +401,76 @@ async def test_times_are_kept_to_the_microsecond(store: SqlStore) -> None:
 
     await store.transact(work)
     assert [outgoing.event.time for outgoing in await store.outgoing(100)] == times
+
+
+async def test_what_another_process_published_in_between_goes_before_what_came_later(open_store: OpenStore) -> None:
+    mine, other = open_store(), open_store()
+    await mine.transact(publish_all("a"))
+    assert await waiting(mine) == ["a"]
+    await mine.relayed((await mine.outgoing(10))[-1].sequence)
+    await other.transact(publish_all("b"))
+    await mine.transact(publish_all("c"))
+    assert await waiting(mine) == ["b", "c"]
+
+
+async def test_what_was_undone_is_not_relayed_in_the_place_of_what_came_instead(store: SqlStore) -> None:
+    def work(transaction: SqlTransaction) -> None:
+        with contextlib.suppress(Rejected), transaction.savepoint():
+            transaction.publish(event("undone"))
+            raise Rejected("changed_my_mind", "")
+        transaction.publish(event("instead"))
+
+    await store.transact(work)
+    assert await waiting(store) == ["instead"]
+    with contextlib.suppress(Rejected):
+        await store.transact(lambda transaction: [transaction.publish(event("rolled back")), rejected()])
+    await store.transact(publish_all("next"))
+    assert await waiting(store) == ["instead", "next"]
+
+
+def rejected() -> None:
+    raise Rejected("changed_my_mind", "")
+
+
+async def test_what_was_relayed_leaves_the_database_with_the_next_that_is_published(open_store: OpenStore) -> None:
+    store, beside = open_store(), open_store()
+    await store.transact(publish_all("a"))
+    await store.relayed((await store.outgoing(1))[0].sequence)
+    assert await waiting(beside) == ["a"]  # a crash now would relay it once more
+    await store.transact(publish_all("b"))
+    assert await waiting(beside) == ["b"]
+
+
+@pytest.mark.parametrize("end", ["forgets", "closes"])
+async def test_what_was_relayed_leaves_the_database_without_news(open_store: OpenStore, end: str) -> None:
+    store, beside = open_store(), open_store()
+    await store.transact(publish_all("a"))
+    await store.relayed((await store.outgoing(1))[0].sequence)
+    if end == "closes":
+        store.close()
+    else:
+        await store.forget()
+    assert await waiting(beside) == []
+
+
+async def test_a_commit_whose_answer_was_lost_is_relayed_all_the_same(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.transact(publish_all("a"))
+    await store.relayed((await store.outgoing(1))[0].sequence)
+    store.outbox_news.clear()
+
+    @contextmanager
+    def unsure(engine: sa.Engine) -> Iterator[sa.Connection]:
+        with begin(engine) as connection:
+            yield connection
+        raise sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError("disk I/O error"))
+
+    begin = sa.Engine.begin
+    monkeypatch.setattr(sa.Engine, "begin", unsure)
+    with pytest.raises(Unavailable):
+        await store.transact(publish_all("b"))
+    monkeypatch.undo()
+    async with asyncio.timeout(1):
+        await store.outbox_news.wait()
+    assert await waiting(store) == ["b"]

@@ -13,6 +13,7 @@ from hilum.store.sql import Outgoing
 _LOG = logging.getLogger(__name__)
 _BATCH = 256
 _RETRY_SECONDS = 1.0
+_IDLE_SECONDS = 1.0  # without news: what was relayed is forgotten with the next that is published, else now
 
 
 class Outbox(Protocol):
@@ -22,16 +23,24 @@ class Outbox(Protocol):
         """The oldest events that wait."""
 
     async def relayed(self, through: int) -> None:
-        """Forget them up to this sequence."""
+        """They are in the log up to this sequence, and may be forgotten."""
+
+    async def forget(self) -> None:
+        """Forget them now."""
 
 
 async def relay(outbox: Outbox, log: EventLog, clock: Clock) -> None:
     """Run until cancelled. What a crash left in the outbox goes first."""
     outbox.outbox_news.set()
     while True:
-        await outbox.outbox_news.wait()
-        outbox.outbox_news.clear()
         try:
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await outbox.outbox_news.wait()
+            except TimeoutError:
+                await outbox.forget()
+                await outbox.outbox_news.wait()
+            outbox.outbox_news.clear()
             while waiting := await outbox.outgoing(_BATCH):
                 await log.append([outgoing.event for outgoing in waiting])
                 await outbox.relayed(waiting[-1].sequence)

@@ -9,10 +9,12 @@ import asyncio
 import contextvars
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,7 +68,12 @@ _OUTBOX = sa.Table(
 )
 # Statements that every batch runs are built once: building one costs more than running it.
 _ADD_TO_OUTBOX = _OUTBOX.insert()
-_OLDEST_IN_OUTBOX = sa.select(_OUTBOX).order_by(_OUTBOX.c.sequence).limit(sa.bindparam("at_most"))
+_OLDEST_IN_OUTBOX = (
+    sa.select(_OUTBOX)
+    .where(_OUTBOX.c.sequence > sa.bindparam("after"))
+    .order_by(_OUTBOX.c.sequence)
+    .limit(sa.bindparam("at_most"))
+)
 _REMOVE_FROM_OUTBOX = _OUTBOX.delete().where(_OUTBOX.c.sequence <= sa.bindparam("through"))
 _PLACES_OF_GROUP = sa.select(_POSITIONS).where(_POSITIONS.c.group_name == sa.bindparam("group"))
 _ADD_PLACE = _POSITIONS.insert()
@@ -99,7 +106,7 @@ class SqlTransaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
-        self.published = 0
+        self.published: list[Outgoing] = []
 
     def publish(self, event: Event) -> None:
         """Append ``event`` to its topic once this transaction has committed; the current trace goes with it."""
@@ -113,8 +120,23 @@ class SqlTransaction:
             "headers": json.dumps(headers, separators=(",", ":")),
             "value": event.value,
         }
-        self.connection.execute(_ADD_TO_OUTBOX, row)
-        self.published += 1
+        sequence = self.connection.execute(_ADD_TO_OUTBOX, row).lastrowid
+        self.published.append(Outgoing(sequence, replace(event, headers=headers)))
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is done and published within is undone when it raises; the rest of the transaction stands."""
+        published = len(self.published)
+        self.connection.exec_driver_sql("SAVEPOINT within")  # as text: half the cost of the library's own
+        try:
+            yield
+        except Exception as error:
+            if not of_database(error):  # then the transaction as a whole is not applied
+                self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT within")
+                self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
+                del self.published[published:]
+            raise
+        self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
 
 
 class SqlStore:
@@ -124,6 +146,9 @@ class SqlStore:
         self._engine = engine
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self.outbox_news = asyncio.Event()
+        self._committed: deque[Outgoing] = deque()  # what this process published, as the outbox holds it
+        self._relayed = 0
+        self._forgotten = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         try:
             _METADATA.create_all(engine)
@@ -137,6 +162,9 @@ class SqlStore:
     def close(self) -> None:
         """Finish what is in hand and close the database."""
         self._thread.shutdown(wait=True)
+        if self._relayed > self._forgotten:
+            with suppress(sa.exc.DBAPIError):  # then the next start relays it once more
+                self._transact(_nothing)
         self._engine.dispose()
 
     async def transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
@@ -166,14 +194,33 @@ class SqlStore:
         return corrupt(Path(self._engine.url.database or ""), str(error.orig))
 
     def _transact(self, work: Callable[[SqlTransaction], _T]) -> _T:
-        with self._engine.begin() as connection:
-            transaction = SqlTransaction(connection)
-            result = work(transaction)
-        if transaction.published and self._loop is not None:
+        relayed = self._relayed
+        try:
+            with self._engine.begin() as connection:
+                transaction = SqlTransaction(connection)
+                result = work(transaction)
+                # Forgotten with the next that is written anyway: a transaction of its own costs a sync.
+                forgets = relayed > self._forgotten and (transaction.published or work is _nothing)
+                if forgets:
+                    connection.execute(_REMOVE_FROM_OUTBOX, {"through": relayed})
+        except sa.exc.DBAPIError:
+            self._tell_relay([])  # a commit that failed may have been one all the same
+            raise
+        if forgets:
+            self._forgotten = relayed
+        if transaction.published:
             # Told from here, so that a caller that was cancelled meanwhile leaves no event behind.
-            with suppress(RuntimeError):  # the loop has ended: the next start relays
-                self._loop.call_soon_threadsafe(self.outbox_news.set)
+            self._tell_relay(transaction.published)
         return result
+
+    def _tell_relay(self, published: Sequence[Outgoing]) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended: the next start relays
+                self._loop.call_soon_threadsafe(self._news, published)
+
+    def _news(self, published: Sequence[Outgoing]) -> None:
+        self._committed.extend(published)
+        self.outbox_news.set()
 
     # The inbox (`hilum.eventlog.consumer.Inbox`).
 
@@ -188,13 +235,29 @@ class SqlStore:
     # The outbox (`hilum.store.relay`).
 
     async def outgoing(self, limit: int) -> Sequence[Outgoing]:
-        return await self.transact(lambda transaction: _outgoing(transaction.connection, limit))
+        """The oldest events that were not relayed: from memory where it holds them without a gap, else as stored.
+
+        A gap is what a run before this one left, another process published, or a commit whose answer was lost.
+        """
+        while self._committed and self._committed[0].sequence <= self._relayed:
+            self._committed.popleft()
+        if self._committed and self._committed[0].sequence == self._relayed + 1:
+            found = list(islice(self._committed, limit))
+            return [one for number, one in enumerate(found, self._relayed + 1) if one.sequence == number]
+        return await self.transact(lambda transaction: _outgoing(transaction.connection, self._relayed, limit))
 
     async def relayed(self, through: int) -> None:
-        """Forget the outbox rows up to and including sequence ``through``: they are in the log."""
-        await self.transact(
-            lambda transaction: transaction.connection.execute(_REMOVE_FROM_OUTBOX, {"through": through})
-        )
+        """The outbox's events up to and including sequence ``through`` are in the log: they can be forgotten."""
+        self._relayed = max(self._relayed, through)
+
+    async def forget(self) -> None:
+        """Forget now what was relayed, where nothing else was written since."""
+        if self._relayed > self._forgotten:
+            await self.transact(_nothing)
+
+
+def _nothing(_transaction: SqlTransaction) -> None:
+    """The work of a transaction that only forgets what was relayed."""
 
 
 def open_sqlite(path: Path, tables: sa.MetaData) -> SqlStore:
@@ -228,6 +291,11 @@ def _is_away(error: sa.exc.DBAPIError) -> bool:
     """True when the same statement may succeed later; False when it is wrong."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return isinstance(error, sa.exc.OperationalError) if code is None else code & 0xFF in _AWAY
+
+
+def of_database(error: BaseException) -> bool:
+    """Whether the database itself is away or damaged: then no statement goes on."""
+    return isinstance(error, sa.exc.DBAPIError) and (_is_away(error) or _is_corrupt(error))
 
 
 def _history(error: BaseException | None) -> Iterator[BaseException]:
@@ -298,22 +366,18 @@ def _place(record: Record) -> TopicPartition:
 def _attempt(
     transaction: SqlTransaction, record: Record, handle: Handler[SqlTransaction], on_error: OnError
 ) -> Stop | None:
-    connection = transaction.connection
-    connection.exec_driver_sql("SAVEPOINT record")  # as text: half the cost of the library's own
     try:
-        handle(transaction, record)
+        with transaction.savepoint():
+            handle(transaction, record)
     except Exception as error:
-        if isinstance(error, sa.exc.DBAPIError) and (_is_away(error) or _is_corrupt(error)):
+        if of_database(error):
             raise  # no fault of the record: the batch as a whole was not applied
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT record")
-        connection.exec_driver_sql("RELEASE SAVEPOINT record")
         outcome = on_error(record, error)
         if isinstance(outcome, GiveUp):
             if outcome.dead_letter is not None:
                 transaction.publish(outcome.dead_letter)
             return None
         return outcome
-    connection.exec_driver_sql("RELEASE SAVEPOINT record")
     return None
 
 
@@ -338,8 +402,8 @@ def _advance(connection: sa.Connection, group: str, moves: Sequence[tuple[TopicP
         raise Fault("offset_moved", f"{group}: a partition was advanced by another consumer") from error
 
 
-def _outgoing(connection: sa.Connection, limit: int) -> Sequence[Outgoing]:
-    rows = connection.execute(_OLDEST_IN_OUTBOX, {"at_most": limit}).all()
+def _outgoing(connection: sa.Connection, after: int, limit: int) -> Sequence[Outgoing]:
+    rows = connection.execute(_OLDEST_IN_OUTBOX, {"after": after, "at_most": limit}).all()
     return [
         Outgoing(
             row.sequence,

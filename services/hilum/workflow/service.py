@@ -22,7 +22,7 @@ from hilum.eventlog.port import Record
 from hilum.hosting import Platform
 from hilum.site import Site
 from hilum.store.relay import relay
-from hilum.store.sql import SqlStore, SqlTransaction
+from hilum.store.sql import SqlStore, SqlTransaction, of_database
 from hilum.workflow.adapters import events
 from hilum.workflow.adapters.case_book import SqlCaseBook
 from hilum.workflow.adapters.tables import METADATA
@@ -153,17 +153,18 @@ class WorkflowService:
         self, transaction: SqlTransaction, book: SqlCaseBook, case_id: str, cause: Mapping[str, str], now: datetime
     ) -> None:
         """A case that cannot be decided must not hold up the others: it is looked at again, later and later."""
-        savepoint = transaction.connection.begin_nested()
         try:
-            with telemetry.span("workflow decides", headers=cause, attributes={"hilum.case_id": case_id}):
+            with (
+                transaction.savepoint(),
+                telemetry.span("workflow decides", headers=cause, attributes={"hilum.case_id": case_id}),
+            ):
                 self._app.decide(book, case_id, now)
-        except Exception as error:  # noqa: BLE001 - told, and tried again
-            savepoint.rollback()  # raises when the database itself is in trouble: then all wait
+        except Exception as error:
+            if of_database(error):
+                raise  # nothing more can be written: then all wait
             wait = _RETRY_SECONDS[min(book.failures(case_id), len(_RETRY_SECONDS) - 1)]
             book.postpone(case_id, now + timedelta(seconds=wait))
             _LOG.error("case %s was not decided (%s); again in %s s", case_id, type(error).__name__, wait)
-        else:
-            savepoint.commit()
 
 
 def _cause() -> dict[str, str]:
