@@ -19,11 +19,12 @@ class Clock(Protocol):
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(at: datetime) -> int:
     """Microseconds since 1970 in UTC: exact, as databases keep time. A naive ``at`` raises TypeError."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def at_microseconds(count: int) -> datetime:

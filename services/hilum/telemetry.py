@@ -6,10 +6,11 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 
 import logging
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
@@ -22,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hilum.errors import HilumError
@@ -43,10 +44,11 @@ def configure(service: str, otlp_endpoint: str | None, monotonic: Callable[[], f
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     # Told by the environment, or: a flood of messages must not become a flood of traces.
-    sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(AtMost(_TRACES_PER_SECOND, monotonic))
-    provider = TracerProvider(sampler, _resource(service))
+    bound = None if "OTEL_TRACES_SAMPLER" in os.environ else AtMost(_TRACES_PER_SECOND, monotonic)
+    provider = TracerProvider(ParentBased(bound) if bound else None, _resource(service))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
+    _Roots.bound = bound
     return provider
 
 
@@ -59,12 +61,16 @@ class AtMost(Sampler):
         self._second = 0
         self._begun = 0
 
-    def should_sample(self, *asked: Any, **named: Any) -> SamplingResult:
+    def is_reached(self) -> bool:
+        """Whether a trace that begins now would not be recorded."""
         second = int(self._monotonic())
         if second != self._second:
             self._second, self._begun = second, 0
+        return self._begun >= self._traces
+
+    def should_sample(self, *asked: Any, **named: Any) -> SamplingResult:
+        chosen = ALWAYS_OFF if self.is_reached() else ALWAYS_ON
         self._begun += 1
-        chosen = ALWAYS_ON if self._begun <= self._traces else ALWAYS_OFF
         return chosen.should_sample(*asked, **named)
 
     def get_description(self) -> str:
@@ -113,6 +119,31 @@ def headers_of_current_context() -> dict[str, str]:
 
 def context_of(headers: Mapping[str, str]) -> Context:
     return _PROPAGATOR.extract(dict(headers))
+
+
+class _Roots:
+    """What bounds the traces that begin in this process, as `configure` decided."""
+
+    bound: AtMost | None = None
+
+
+class Root(NamedTuple):
+    """The first span of a trace, current nowhere: who began it ends it. ``headers`` carry its context."""
+
+    span: Span
+    headers: Mapping[str, str]
+
+
+def root(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Root:
+    """Begin a trace, for what is handled many at a time. One that will not be recorded costs next to nothing."""
+    if _Roots.bound is not None and _Roots.bound.is_reached():
+        # Said to all who follow, or each of them would begin a trace of its own (W3C Trace Context, trace-flags).
+        identity = f"{random.getrandbits(128):032x}-{random.getrandbits(64):016x}"
+        return Root(INVALID_SPAN, {"traceparent": f"00-{identity}-00"})
+    started = TRACER.start_span(name, Context(), kind)
+    headers: dict[str, str] = {}
+    _PROPAGATOR.inject(headers, trace.set_span_in_context(started, Context()))
+    return Root(started, headers)
 
 
 def span(

@@ -1,5 +1,7 @@
 """HL7 messages under drawn structures and at size, and what the search found in them."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,8 +145,8 @@ def test_line_feeds_after_the_last_segment_still_end_it() -> None:
 
 
 class _Kept:
-    async def keep(self, message: KeptMessage) -> None:
-        assert message.payload
+    async def keep(self, messages: Sequence[KeptMessage]) -> None:
+        assert all(message.payload for message in messages)
 
 
 async def test_an_answer_echoes_what_was_sent_in_the_character_set_of_the_feed() -> None:

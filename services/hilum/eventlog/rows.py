@@ -10,6 +10,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from pydantic_core import to_json
+
 from hilum.clock import at_microseconds, microseconds
 from hilum.errors import Fault
 from hilum.eventlog.port import Event, Record, TopicPartition, partition_of
@@ -30,7 +32,6 @@ _SELECT = (
     "WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?"
 )
 _OFFSET = struct.Struct("<q")
-_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Row(NamedTuple):
@@ -62,7 +63,7 @@ def row_of(event: Event, partitions: int) -> Row:
     """Raises ValueError or TypeError for what cannot be stored, in the caller's thread and not in the writer's."""
     place = TopicPartition(event.topic, partition_of(event.key, partitions))
     time_us = microseconds(event.time)
-    headers = _json(dict(event.headers)) if event.headers else "{}"
+    headers = to_json(dict(event.headers)).decode() if event.headers else "{}"
     checksum = _checksum(place, event.key, event.type, event.event_id, time_us, headers, event.value)
     return Row(place, event.key, event.type, event.event_id, time_us, headers, event.value, checksum)
 

@@ -76,7 +76,8 @@ def judge(raw: bytes, rules_for: Callable[[Header], Rules]) -> Verdict:
         message = parse(raw, rules.default_charset)
     except Rejected as error:
         return Verdict(_unreadable(raw, error), header)
-    values = message.header(_REQUIRED)
+    known = header.plain and len(header.line) == len(message.lines[0])  # then they are the same text
+    values = message.header(_REQUIRED, header.fields if known else ())
     code, event = [*values[9], ""][:2]
     structure = rules.tables.by_message.get(f"{code}^{event}")
     fault = next(_faults(message, values, structure, rules), ACCEPTED)
@@ -98,7 +99,7 @@ def _faults(
             yield _refusal("201", "event_unsupported", "this trigger event is not supported", 9, 2)
         else:
             yield _refusal("200", "message_type_unsupported", "this message type is not supported", 9, 1)
-    if len(message.layout.whole.lines_of("MSH")) > 1:
+    if message.layout.has_second_header:
         yield _error("100", "second_header", "more than one MSH segment in one frame", Location("MSH", 2))
     if message.layout.malformed:
         text = "a line is no segment: it does not begin with a segment ID and the field separator"

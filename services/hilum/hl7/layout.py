@@ -44,7 +44,7 @@ class Extent:
 class Layout:
     """The segments of a message: one a line, named by its first three characters."""
 
-    __slots__ = ("_groups", "_names", "is_short", "kept", "malformed", "whole")
+    __slots__ = ("_groups", "_names", "has_second_header", "is_short", "kept", "malformed", "whole")
 
     def __init__(self, heads: Sequence[str], separator: str) -> None:
         """``heads`` are the first four characters of every line, also of blank ones."""
@@ -56,6 +56,7 @@ class Layout:
         """Whether it is worth keeping what was worked out from it: a long message seldom has the form of another."""
         self._names = [head[:3] for head in heads]
         self.whole = Extent([self._by_name(range(len(heads)))], {})
+        self.has_second_header = self._names.count("MSH") > 1
         ends = ("", separator)
         broken = {head for head in dict.fromkeys(heads) if head[3:] not in ends or not _SEGMENT_NAME.match(head[:3])}
         self.malformed = [position for position, head in enumerate(heads, 1) if head in broken] if broken else []

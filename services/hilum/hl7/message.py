@@ -62,9 +62,12 @@ class Message:
             _ = self.segments
         return self._index.get(name, [])
 
-    def header(self, numbers: Iterable[int]) -> dict[int, list[str]]:
-        """The components of these fields of the first segment, MSH, each as ``get`` reads it; at least one a field."""
-        fields = self.lines[0].split(self.delimiters.field)
+    def header(self, numbers: Iterable[int], fields: Sequence[str] = ()) -> dict[int, list[str]]:
+        """The components of these fields of the first segment, MSH, each as ``get`` reads it; at least one a field.
+
+        ``fields`` are those of the segment, where they are known.
+        """
+        fields = fields or self.lines[0].split(self.delimiters.field)
         return {number: self._components(fields[number - 1]) if number <= len(fields) else [""] for number in numbers}
 
     def _components(self, text: str) -> list[str]:

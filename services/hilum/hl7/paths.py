@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from hilum.errors import HilumError, Rejected
 from hilum.hl7.datatypes import PARTS, plausible
-from hilum.hl7.earlier import Earlier, earlier_results
+from hilum.hl7.earlier import NONE, Earlier, earlier_results
 from hilum.hl7.extraction import FieldRule, ListRule, Selection, Value
 from hilum.hl7.fieldpath import FieldPath, parse_path
 from hilum.hl7.message import Message
@@ -82,7 +82,7 @@ class Structure:
 
     def earlier(self, message: Message) -> Earlier:
         """The earlier results in ``message``, which are none of its groups."""
-        return earlier_results(message, self.anchors, self.prior)
+        return earlier_results(message, self.anchors, self.prior) if self.prior else NONE
 
     @cached_property
     def all(self) -> Selection:

@@ -7,28 +7,31 @@ given only after the append.
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from opentelemetry import metrics
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from hilum.clock import Clock
-from hilum.errors import Duplicate, Rejected, Unavailable
+from hilum.errors import Duplicate, Fault, Rejected, Unavailable
 from hilum.hl7.acknowledgement import AcknowledgementConfig, acknowledge
-from hilum.hl7.header import read_header
-from hilum.hl7.judge import Outcome, Verdict, judge
+from hilum.hl7.header import Header, read_header
+from hilum.hl7.judge import Outcome, judge
 from hilum.hl7.mllp import FramingFault
 from hilum.ids import Ids
 from hilum.ingest.domain.feeds import Feeds
 from hilum.ingest.domain.normalise import Normaliser
 from hilum.ingest.ports import KeptMessage, Outlet, RawLog, Sighting, Sightings
-from hilum.telemetry import Tally, span
+from hilum.telemetry import Tally, root
 
 _LOG = logging.getLogger(__name__)
 _MESSAGES = Tally("hilum.ingest.messages", ("transport", "code", "reason"), "messages answered")
 _REPEATS = metrics.get_meter("hilum").create_counter("hilum.ingest.repeats", description="control IDs seen again")
 LARGE = 64 * 1024
 """Bytes from which judging a message leaves the event loop."""
+_TOGETHER = 128  # messages handled in one go; keeps the event loop responsive
 
 
 class Receipt(NamedTuple):
@@ -41,8 +44,35 @@ class Receipt(NamedTuple):
     kept: bool = True
 
 
+Answer = Callable[[Receipt | None], None]
+"""Called once with what the sender is told; with None for a defect of ours. Must not raise."""
+
+
+class _Arrival(NamedTuple):
+    """Bytes that wait to be judged; ``fault`` says why they are no whole block."""
+
+    raw: bytes
+    transport: str
+    answer: Answer
+    fault: FramingFault | None
+
+
+class _InHand(NamedTuple):
+    """A message between its verdict and its answer."""
+
+    message: KeptMessage
+    outcome: Outcome
+    header: Header
+    begun: Span
+    answer: Answer
+
+
 class Intake:
-    """Raw first: every message is kept, then acknowledged. One core behind every transport."""
+    """Raw first: every message is kept, then acknowledged. One core behind every transport.
+
+    What arrives in one turn of the event loop is handled together, one step after another for all of it: one task, one
+    append and one sync, and the processor's caches hold one step at a time.
+    """
 
     def __init__(self, feeds: Feeds, log: RawLog, clock: Clock, ids: Ids, processing_id: str = "P") -> None:
         self._feeds = feeds
@@ -50,58 +80,138 @@ class Intake:
         self._clock = clock
         self._ids = ids
         self._config = AcknowledgementConfig(feeds.own_application, processing_id=processing_id)
+        self._arrived: list[_Arrival] = []
+        self._handling: set[asyncio.Task[None]] = set()
+
+    def take(self, raw: bytes, transport: str, answer: Answer) -> None:
+        """Judge, keep, answer. A log that does not keep it is answered AR."""
+        self._take(_Arrival(raw, transport, answer, None))
+
+    def take_fault(self, fault: FramingFault, transport: str, answer: Answer) -> None:
+        """Keep what came of a block that was never whole, so that a person can look; the answer is AE."""
+        self._take(_Arrival(fault.payload, transport, answer, fault))
 
     async def receive(self, raw: bytes, transport: str) -> Receipt:
-        """Judge, keep, answer. Never raises for what ``raw`` holds; a log that does not keep it is answered AR."""
-        with span(f"ingest receives {transport}", SpanKind.SERVER) as current:
-            large = len(raw) > LARGE
-            verdict, digest = await asyncio.to_thread(self._judge, raw) if large else self._judge(raw)
-            receipt = await self._keep(raw, digest, verdict, transport)
-            current.set_attribute("hl7.acknowledgement_code", receipt.outcome.code)
-            if receipt.outcome.reason:
-                current.set_attribute("hilum.reason", receipt.outcome.reason)
-            return receipt
+        """As `take`, for who can wait. Raises Fault ``defect``."""
+        return await _answered(lambda answer: self.take(raw, transport, answer))
 
     async def refuse(self, fault: FramingFault, transport: str) -> Receipt:
-        """Keep what came of a block that was never whole, so that a person can look; the answer is AE."""
-        with span(f"ingest refuses {transport}", SpanKind.SERVER, attributes={"hilum.reason": fault.code}):
-            outcome, raw = Outcome("AE", "207", fault.code, fault.text), fault.payload
-            digest = await asyncio.to_thread(_digest, raw) if len(raw) > LARGE else _digest(raw)
-            return await self._keep(raw, digest, Verdict(outcome, read_header(raw)), transport)
+        """As `take_fault`, for who can wait. Raises Fault ``defect``."""
+        return await _answered(lambda answer: self.take_fault(fault, transport, answer))
 
-    def _judge(self, raw: bytes) -> tuple[Verdict, bytes]:
-        return judge(raw, self._feeds.rules), _digest(raw)
+    def _take(self, arrival: _Arrival) -> None:
+        if len(arrival.raw) > LARGE:
+            # Judged beside the event loop; and alone, since what it needs of the object store concerns no other.
+            self._start(self._handle_large(arrival))
+            return
+        self._arrived.append(arrival)
+        if len(self._arrived) == 1:
+            asyncio.get_running_loop().call_soon(self._handle_arrived)
+        elif len(self._arrived) >= _TOGETHER:
+            self._handle_arrived()
 
-    async def _keep(self, raw: bytes, digest: bytes, verdict: Verdict, transport: str) -> Receipt:
-        outcome, header = verdict.outcome, verdict.header
-        event_id, received_at, kept = self._ids.new(), self._clock.now(), True
+    def _handle_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if arrived:  # or they were too many to wait
+            self._start(self._handle(arrived))
+
+    def _start(self, handling: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(handling)
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle_large(self, arrival: _Arrival) -> None:
+        received_at = self._clock.now()
+        judged = await asyncio.to_thread(self._judge, arrival, received_at)
+        await self._finish([arrival], [judged], received_at)
+
+    async def _handle(self, arrived: Sequence[_Arrival]) -> None:
+        received_at = self._clock.now()
+        await self._finish(arrived, [self._judge(each, received_at) for each in arrived], received_at)
+
+    async def _finish(
+        self, arrived: Sequence[_Arrival], judged: Sequence[_InHand | None], received_at: datetime
+    ) -> None:
+        for arrival, message in zip(arrived, judged, strict=True):
+            if message is None:
+                arrival.answer(None)
+        await self._keep([message for message in judged if message is not None], received_at)
+
+    def _judge(self, arrival: _Arrival, received_at: datetime) -> _InHand | None:
+        """None for a defect of ours."""
+        raw, transport, answer, fault = arrival
+        try:
+            if fault is None:
+                begun = root(f"ingest receives {transport}", SpanKind.SERVER)
+                outcome, header, _, _ = judge(raw, self._feeds.rules)
+            else:
+                begun = root(f"ingest refuses {transport}", SpanKind.SERVER)
+                outcome, header = Outcome("AE", "207", fault.code, fault.text), read_header(raw)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns one message and no other
+            _LOG.error("a message was not judged for a defect of ours: %s", type(error).__name__)
+            return None
         message = KeptMessage(
-            event_id,
+            self._ids.new(),
             self._feeds.key(header),
             header.message_control_id,
             raw,
-            digest,
+            hashlib.sha256(raw).digest(),
             received_at,
             transport,
             outcome.code,
             outcome.reason,
+            headers=begun.headers,
         )
+        return _InHand(message, outcome, header, begun.span, answer)
+
+    async def _keep(self, messages: Sequence[_InHand], received_at: datetime) -> None:
+        lost: Unavailable | None = None
         try:
-            await self._log.keep(message)
+            await self._log.keep([each.message for each in messages])
         except Unavailable as error:
-            _LOG.error("a message could not be kept: %s; its sender was told to send it again", error.code)
-            outcome = Outcome("AR", "207", error.code, "the message could not be stored: send it again")
-            event_id, kept = "", False
-        _MESSAGES.add(transport, outcome.code, outcome.reason)
+            lost = error
+            text = "%d messages could not be kept: %s; their senders were told to send them again"
+            _LOG.error(text, len(messages), error.code)
+        except Exception as error:  # noqa: BLE001 - one that no log takes is answered alone
+            if len(messages) > 1:
+                for each in messages:
+                    await self._keep([each], received_at)
+                return
+            _LOG.error("a message was not kept for a defect of ours: %s", type(error).__name__)
+            messages[0].begun.end()
+            messages[0].answer(None)
+            return
+        told_at = received_at.astimezone(self._feeds.zone)
+        receipts = [self._receipt(each, told_at, lost) for each in messages]
+        for each, receipt in zip(messages, receipts, strict=True):
+            each.answer(receipt)
+
+    def _receipt(self, each: _InHand, told_at: datetime, lost: Unavailable | None) -> Receipt:
+        message, outcome, header, begun, _ = each
+        event_id = message.event_id
+        if lost is not None:
+            outcome = Outcome("AR", "207", lost.code, "the message could not be stored: send it again")
+            event_id = ""
+        _MESSAGES.add(message.transport, outcome.code, outcome.reason)
+        if begun.is_recording():
+            begun.set_attribute("hl7.acknowledgement_code", outcome.code)
+            if outcome.reason:
+                begun.set_attribute("hilum.reason", outcome.reason)
+            begun.end()
         # Where MSH-18 is empty the answer is read in the sender's own character set, too: it must echo what was sent.
         charset = self._feeds.rules(header).default_charset
-        told_at = received_at.astimezone(self._feeds.zone)
-        answer = acknowledge(header, digest, outcome, told_at, self._config, charset)
-        return Receipt(answer, outcome, header.message_control_id, event_id, kept)
+        told = acknowledge(header, message.sha256, outcome, told_at, self._config, charset)
+        return Receipt(told, outcome, message.message_control_id, event_id, lost is None)
 
 
-def _digest(raw: bytes) -> bytes:
-    return hashlib.sha256(raw).digest()
+async def _answered(take: Callable[[Answer], None]) -> Receipt:
+    """What ``take`` answers. Raises Fault ``defect``."""
+    told: asyncio.Future[Receipt | None] = asyncio.get_running_loop().create_future()
+    take(lambda receipt: None if told.done() else told.set_result(receipt))
+    receipt = await told
+    if receipt is None:
+        raise Fault("defect", "the message was not kept for a defect of ours")
+    return receipt
 
 
 class Digestion:

@@ -1,7 +1,9 @@
 """What ingest needs of others."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from hilum.ingest.domain.facts import Fact
@@ -21,13 +23,15 @@ class KeptMessage(NamedTuple):
     reason: str
     replay: bool = False
     """Sent back by a person after it had become a dead letter."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """The trace that it began."""
 
 
 class RawLog(Protocol):
     """Where messages are kept before they are acknowledged."""
 
-    async def keep(self, message: KeptMessage) -> None:
-        """Return once ``message`` is durable. Raises `hilum.errors.Unavailable` when it may not be."""
+    async def keep(self, messages: Sequence[KeptMessage]) -> None:
+        """Return once all of ``messages`` are durable. Raises `hilum.errors.Unavailable` when they may not be."""
 
 
 class Sighting(Enum):

@@ -14,7 +14,7 @@ from hilum.hl7.mllp import FramingFault, encode
 from hilum.ingest.adapters import mllp_listener
 from hilum.ingest.adapters.mllp_connection import READ, Connection, MllpLimits
 from hilum.ingest.adapters.mllp_listener import MllpListener
-from hilum.ingest.app import Intake, Receipt
+from hilum.ingest.app import Answer, Intake, Receipt
 from hilum.logs import BoundedWarnings
 
 LIMITS = MllpLimits(
@@ -30,14 +30,18 @@ class Answering(Intake):
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.reached = asyncio.Event()
+        self._answering = set[asyncio.Task[None]]()
 
-    async def receive(self, raw: bytes, transport: str) -> Receipt:
+    def take(self, raw: bytes, transport: str, answer: Answer) -> None:
         self.reached.set()
-        await self.gate.wait()
-        return Receipt(ANSWER, ACCEPTED, "1", "1")
+        self._answering.add(asyncio.create_task(self._tell(answer)))
 
-    async def refuse(self, fault: FramingFault, transport: str) -> Receipt:
-        return await self.receive(fault.payload, transport)
+    def take_fault(self, fault: FramingFault, transport: str, answer: Answer) -> None:
+        self.take(fault.payload, transport, answer)
+
+    async def _tell(self, answer: Answer) -> None:
+        await self.gate.wait()
+        answer(Receipt(ANSWER, ACCEPTED, "1", "1"))
 
 
 class Entrance:

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ class Kept:
 
     message: KeptMessage
 
-    async def keep(self, message: KeptMessage) -> None:
-        self.message = message
+    async def keep(self, messages: Sequence[KeptMessage]) -> None:
+        (self.message,) = messages
 
 
 @pytest.mark.parametrize("whole", [True, False])

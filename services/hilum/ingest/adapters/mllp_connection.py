@@ -1,14 +1,14 @@
 """One MLLP connection: frames in, acknowledgements out in the same order.
 
-A connection is not read while its frames are being kept, which is the backpressure; what a sender pipelines into one
-read is kept together, so that one sync of the log serves it all. A protocol and not a stream: a message costs one
-callback and one task, no timer and no copy through a second buffer.
+A connection is not read further while its frames are being kept, which is the backpressure. A protocol and not a
+stream: a message costs two callbacks, no task, no timer and no copy through a second buffer.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from opentelemetry import metrics
@@ -66,14 +66,20 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._decoder = FrameDecoder(limits.message_bytes)
         self._waiting: list[Frame | FramingFault] = []  # whole, and not yet being kept
-        self._working: asyncio.Task[None] | None = None
-        self._room: asyncio.Future[None] | None = None  # done when the peer has read what we wrote
+        self._answers: list[bytes] = []  # to those that are, in their order
+        self._unanswered = 0
+        self._full = False  # until the peer has read what we wrote
         self._deaf: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._heard = self._loop.time()
         self._reason = ""  # why it will end once all that was read is answered
         self._lost = False
+        self._aborted = False
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._unanswered or self._waiting)
 
     # What the event loop calls.
 
@@ -110,28 +116,28 @@ class Connection(asyncio.BufferedProtocol):
         return True  # it may still be listening
 
     def pause_writing(self) -> None:
-        self._room = self._loop.create_future()
+        self._full = True
         self._deaf = self._loop.call_later(self._limits.write_seconds, self._give_up)
 
     def resume_writing(self) -> None:
         if self._deaf is not None:
             self._deaf.cancel()
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        if self._full:
+            self._full = False
+            if not self._unanswered:
+                self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._closing is not None:
-            self._closing.cancel()
-        self.resume_writing()
+        for timer in (self._idle, self._closing, self._deaf):
+            if timer is not None:
+                timer.cancel()
+        self._full = False
         if exc is not None:
             _LOG.info("an MLLP connection was lost: %s", type(exc).__name__)
         _CLOSED.add(1, {"reason": (self._reason or "lost") if exc is None else "lost"})
-        if self._working is None:
-            self._door.leave(self)
+        if self._aborted or not self._unanswered:
+            self._go_on()
 
     # What the listener calls.
 
@@ -140,18 +146,10 @@ class Connection(asyncio.BufferedProtocol):
         self._end("draining")
 
     def abort(self) -> None:
-        """Now, whatever is in hand."""
-        if self._working is not None:
-            self._working.add_done_callback(self._aborted)
-            self._working.cancel()
+        """Now, whatever is in hand: what of it is kept all the same nobody hears of."""
+        self._aborted = True
+        self._waiting.clear()
         self._transport.abort()
-
-    def _aborted(self, _working: asyncio.Task[None]) -> None:
-        """A task that is cancelled before its first turn never comes to its ``finally``."""
-        if self._working is not None:
-            self._working = None
-            if self._lost:
-                self._door.leave(self)
 
     # The messages.
 
@@ -159,67 +157,76 @@ class Connection(asyncio.BufferedProtocol):
         if not found:
             return
         self._waiting.extend(found)
-        if self._working is None:
-            self._working = self._loop.create_task(self._work())
-        else:
+        if self._unanswered or self._full:
             self._transport.pause_reading()
+        else:
+            self._keep()
 
     def _take_unfinished(self) -> None:
         unfinished = self._decoder.finish()
         if unfinished is not None and unfinished.payload:
             self._take([unfinished])
 
-    async def _work(self) -> None:
-        """Answer everything that waits; what arrives meanwhile is read when this has ended."""
+    def _keep(self) -> None:
+        """Have the next of what waits kept; what a sender had sent whole also when it has gone meanwhile: not every
+        one waits for its answer.
+        """
+        items = self._next()
+        self._unanswered = len(items)
+        self._answers = [b""] * len(items)
         try:
-            while self._waiting:
-                items = self._waiting[:_TOGETHER]
-                del self._waiting[:_TOGETHER]
-                await self._answer(items)
+            for place, item in enumerate(items):
+                if isinstance(item, Frame):
+                    self._intake.take(item.payload, _TRANSPORT, partial(self._answered, place))
+                else:
+                    _FAULTS.add(1, {"reason": item.code})
+                    # The sender of an interrupted block already began another: an answer would be taken for that one's.
+                    mute = item.code == "block_interrupted"
+                    self._intake.take_fault(item, _TRANSPORT, partial(self._answered, None if mute else place))
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends one connection and no other
             _LOG.error("an MLLP connection was closed for a defect of ours: %s", type(error).__name__)
-            self._reason = "defect"
-            self._transport.abort()
-        finally:
-            self._working = None
-            self._heard = self._loop.time()
-            if self._lost:
-                self._door.leave(self)
-            elif self._reason:
-                self._close()
-            elif not self._transport.is_reading():
-                self._transport.resume_reading()
+            self._unanswered -= len(items) - place
+            self._break()
 
-    async def _answer(self, items: Sequence[Frame | FramingFault]) -> None:
-        """Keep ``items``, then write their answers in order; an interrupted block is kept but not answered.
+    def _next(self) -> list[Frame | FramingFault]:
+        """Several at once; a large one alone: it leaves the event loop, and those behind it would overtake."""
+        some = self._waiting[:_TOGETHER]
+        large = next((place for place, item in enumerate(some) if len(item.payload) > LARGE), None)
+        if large is not None:
+            del some[large or 1 :]
+        del self._waiting[: len(some)]
+        return some
 
-        Its sender already began another block: an extra answer would be taken for that one's. What a sender that has
-        gone had sent whole is kept all the same: not every one waits for its answer.
-        """
-        if len(items) == 1:
-            receipts = [await self._keep(items[0])]
-        elif any(
-            len(item.payload) > LARGE for item in items
-        ):  # these leave the event loop: one by one, or they overtake
-            receipts = [await self._keep(item) for item in items]
-        else:
-            receipts = await asyncio.gather(*(self._keep(item) for item in items))
-        if self._transport.is_closing():
+    def _answered(self, place: int | None, receipt: Receipt | None) -> None:
+        self._unanswered -= 1
+        if receipt is None:
+            self._break()
+        elif place is not None:
+            self._answers[place] = encode(receipt.acknowledgement)
+        if self._unanswered:
             return
-        answers = [
-            encode(receipt.acknowledgement)
-            for item, receipt in zip(items, receipts, strict=True)
-            if isinstance(item, Frame) or item.code != "block_interrupted"
-        ]
-        self._transport.write(b"".join(answers))
-        if self._room is not None:
-            await self._room
+        if not self._transport.is_closing():
+            self._transport.write(self._answers[0] if len(self._answers) == 1 else b"".join(self._answers))
+        if not self._full:
+            self._go_on()
 
-    async def _keep(self, item: Frame | FramingFault) -> Receipt:
-        if isinstance(item, Frame):
-            return await self._intake.receive(item.payload, _TRANSPORT)
-        _FAULTS.add(1, {"reason": item.code})
-        return await self._intake.refuse(item, _TRANSPORT)
+    def _go_on(self) -> None:
+        """Everything in hand is answered, and the peer has room for more."""
+        self._heard = self._loop.time()
+        if self._waiting:
+            self._keep()
+        elif self._lost:
+            self._door.leave(self)
+        elif self._reason:
+            self._close()
+        elif not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def _break(self) -> None:
+        """A defect of ours: this connection ends, and no other."""
+        self._reason = "defect"
+        self._waiting.clear()
+        self._transport.abort()
 
     # The end.
 
@@ -229,7 +236,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         self._transport.pause_reading()
-        if self._working is None:
+        if not self._busy:
             self._close()
 
     def _close(self) -> None:
@@ -240,7 +247,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _look_idle(self) -> None:
         left = self._heard + self._limits.idle_seconds - self._loop.time()
-        if self._working is not None:
+        if self._busy:
             left = self._limits.idle_seconds
         if left > 0:
             self._idle = self._loop.call_later(left, self._look_idle)

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 
 from hilum.clock import Clock
 
-_QUIET_SECONDS = 0.002  # a sender that waits for its acknowledgement sends the next message sooner
-_PAUSES = 10  # of that length before one message, at most
+_PAUSE_SECONDS = 0.002  # a sender that waits for its acknowledgement sends the next message sooner
+_PAUSES = 20  # before one message, at most
+_CALM_SECONDS = 0.1  # after so long without a message there is nothing to give way to
 _PATIENCE = timedelta(seconds=30)  # what was received longer ago is digested without a pause
 
 
@@ -25,11 +26,13 @@ class Precedence:
         self._clock = clock
         self._pause = pause
         self._in_hand = 0
+        self._entered = 0
         self._last = -math.inf
         self._answering: int | None = None  # the thread that answers
 
     def __enter__(self) -> None:
         self._in_hand += 1
+        self._entered += 1
         self._answering = threading.get_ident()
 
     def __exit__(self, *_raised: object) -> None:
@@ -40,7 +43,11 @@ class Precedence:
         """Return once it is quiet, or after a while; at once for what is late, or in the thread that answers."""
         if self._answering == threading.get_ident() or self._clock.now() - received_at >= _PATIENCE:
             return
+        if not self._in_hand and self._clock.monotonic() - self._last >= _CALM_SECONDS:
+            return
         for _ in range(_PAUSES):
-            if not self._in_hand and self._clock.monotonic() - self._last >= _QUIET_SECONDS:
+            # Quiet is what nothing enters while we pause: the time before that may have passed waiting for our lock.
+            entered = self._entered
+            self._pause(_PAUSE_SECONDS)
+            if not self._in_hand and self._entered == entered:
                 return
-            self._pause(_QUIET_SECONDS)

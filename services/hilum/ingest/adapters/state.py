@@ -1,9 +1,11 @@
 """Ingest's ports on SQL and on the event log."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.dialects import sqlite
 
 from hilum.clock import microseconds
@@ -18,7 +20,6 @@ from hilum.ingest.domain.facts import Fact, OrderFact, ReportFact
 from hilum.ingest.ports import KeptMessage, Sighting
 from hilum.objects.port import Objects
 from hilum.store.sql import SqlTransaction
-from hilum.telemetry import headers_of_current_context
 
 _INLINE = 256 * 1024  # larger messages are kept as objects
 
@@ -33,29 +34,37 @@ class EventLogRaw:
         self._log = log
         self._objects = objects
 
-    async def keep(self, message: KeptMessage) -> None:
+    async def keep(self, messages: Sequence[KeptMessage]) -> None:
+        events = []
+        for message in messages:
+            object_key = ""
+            if len(message.payload) > _INLINE:
+                object_key = f"messages/{message.sha256.hex()}"
+                await asyncio.to_thread(self._objects.put, object_key, message.payload)
+            events.append(self._event(message, object_key))
+        with self._precedence:
+            await self._log.append(events)
+
+    def _event(self, message: KeptMessage, object_key: str) -> Event:
+        seconds, rest = divmod(microseconds(message.received_at), 1_000_000)
         raw = RawMessage(
             site=self._site,
             feed=message.feed,
             message_control_id=message.message_control_id,
+            received_at=Timestamp(seconds=seconds, nanos=rest * 1000),
+            payload=b"" if object_key else message.payload,
+            object_key=object_key,
             sha256=message.sha256,
             transport=message.transport,
             acknowledgement_code=message.acknowledgement_code,
             reason=message.reason,
             config_revision=self._revision,
         )
-        raw.received_at.FromDatetime(message.received_at)
-        if len(message.payload) > _INLINE:
-            raw.object_key = f"messages/{message.sha256.hex()}"
-            await asyncio.to_thread(self._objects.put, raw.object_key, message.payload)
-        else:
-            raw.payload = message.payload
         value = raw.SerializeToString(deterministic=True)
         topic = topics.MESSAGES
-        headers = headers_of_current_context()
-        event = Event(topic.name, message.feed, topic.type, value, message.event_id, message.received_at, headers)
-        with self._precedence:
-            await self._log.append([event])
+        return Event(
+            topic.name, message.feed, topic.type, value, message.event_id, message.received_at, message.headers
+        )
 
 
 def kept_message(record: Record, objects: Objects) -> KeptMessage:
