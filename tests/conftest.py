@@ -13,7 +13,15 @@ sys.path.insert(0, str(REPOSITORY / "tests"))  # the package `peers`: real serve
 _PROGRAMS = os.environ.get("PATH", os.defpath).split(os.pathsep)
 os.environ["PATH"] = os.pathsep.join(p for p in _PROGRAMS if Path(p) != Path(sys.executable).parent)
 
-pytest_plugins = ("peers.ports", "peers.fhir_validator", "peers.storescp", "peers.orthanc")
+pytest_plugins = (
+    "peers.ports",
+    "peers.fhir_validator",
+    "peers.storescp",
+    "peers.orthanc",
+    "peers.kafka",
+    "peers.postgres",
+    "peers.s3",
+)
 
 
 @pytest.fixture(scope="session")
