@@ -56,6 +56,11 @@ integration:  ## tests against real peers
 e2e:  ## the demo, and kill -9 during its load
 	@$(bin)/pytest -q $(wildcard tests/e2e)
 
+.PHONY: test-production
+test-production:  ## the contract suites on real Kafka, PostgreSQL and S3, and what only these can show
+	@tools/setup production
+	@$(bin)/pytest -q -m production tests/contract $(wildcard tests/integration/production)
+
 .PHONY: kills
 kills:  ## end Hilum at random under load, again and again (ROUNDS=50 SEED=...), and prove that nothing was lost
 	@tools/setup test

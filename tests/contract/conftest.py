@@ -1,21 +1,18 @@
 """One suite against each port, whatever stands behind it: an adapter joins by adding its name to `params`."""
 
-import contextlib
-import resource
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hilum.eventlog.port import EventLog
-from hilum.eventlog.sqlite import SqliteEventLog
 from hilum.objects.files import FileObjects
 from hilum.objects.port import Objects
 from hilum.store.sql import SqlStore, open_sqlite
 from scenes.adapters import TABLES, FullDisk, OpenLog, OpenObjects, OpenStore
 from scenes.clock import QuickClock
+from scenes.logs import KafkaLogs, Logs, SqliteLogs
+from scenes.logs import full_disk as on_full_disk
 
 
 @pytest.fixture
@@ -23,21 +20,21 @@ def clock() -> QuickClock:
     return QuickClock()
 
 
-@pytest.fixture(params=["sqlite"])
-def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLog]:
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.production)])
+def logs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Logs]:
+    logs: Logs
+    if request.param == "kafka":
+        logs = KafkaLogs(request.getfixturevalue("one_broker"))
+    else:
+        logs = SqliteLogs(tmp_path / "log.db")
+    yield logs
+    logs.close()
+
+
+@pytest.fixture
+def open_log(logs: Logs) -> OpenLog:
     """Opens one log again and again, as several processes would."""
-    opened: list[SqliteEventLog] = []
-
-    def open_one() -> EventLog:
-        assert request.param == "sqlite"
-        log = SqliteEventLog(tmp_path / "log.db", busy_seconds=5)
-        log.open()
-        opened.append(log)
-        return log
-
-    yield open_one
-    for log in opened:
-        log.close()
+    return logs.open
 
 
 @pytest.fixture
@@ -82,18 +79,4 @@ def objects(open_objects: OpenObjects) -> Objects:
 
 @pytest.fixture
 def full_disk() -> FullDisk:
-    """While it is entered, no file of this process can grow: what a full disk does to a local adapter."""
-
-    @contextmanager
-    def limited() -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-            with contextlib.suppress(TypeError):
-                signal.signal(signal.SIGXFSZ, before)
-
-    return limited
+    return on_full_disk
