@@ -339,3 +339,14 @@ async def test_cancelling_a_consumer_ends_it(log: EventLog, store: SqlStore, clo
     running.cancel()
     await asyncio.wait([running], timeout=5)
     assert running.cancelled()
+
+
+async def test_records_gather_while_their_consumer_is_in_no_hurry(log: EventLog, store: SqlStore) -> None:
+    clock = QuickClock()
+    consumer = Consumer(log, store, "service", {ORDERS: note}, clock, gather_seconds=7.0)
+    consuming = asyncio.create_task(consumer.run())
+    await log.append([event("a")])
+    await until(lambda: clock.slept == [7.0])
+    consuming.cancel()
+    await asyncio.wait([consuming])
+    assert await notes(store) == ["a"]

@@ -474,3 +474,42 @@ async def test_a_commit_whose_answer_was_lost_is_relayed_all_the_same(
     async with asyncio.timeout(1):
         await store.outbox_news.wait()
     assert await waiting(store) == ["b"]
+
+
+async def test_what_follows_a_batch_is_of_its_transaction_and_told_after_the_commit(store: SqlStore) -> None:
+    told: list[list[str]] = []
+
+    def follows(transaction: SqlTransaction) -> None:
+        note(transaction, record("followed", 9))
+        transaction.when_committed(lambda: told.append(["told"]))
+
+    assert await store.consume(GROUP, [record("a", 0)], note, never, follows) is None
+    assert await notes(store) == ["a@0", "followed@9"]
+    assert told == [["told"]]
+
+
+async def test_a_batch_whose_follow_up_fails_was_not_applied_and_is_not_told(store: SqlStore) -> None:
+    told: list[str] = []
+
+    def fails(transaction: SqlTransaction) -> None:
+        transaction.when_committed(lambda: told.append("told"))
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await store.consume(GROUP, [record("a", 0)], note, never, fails)
+    assert await notes(store) == []
+    assert await store.position(GROUP, PLACE) == 0
+    assert told == []
+
+
+async def test_what_was_undone_is_not_told(store: SqlStore) -> None:
+    told: list[str] = []
+
+    def work(transaction: SqlTransaction) -> None:
+        with contextlib.suppress(Rejected), transaction.savepoint():
+            transaction.when_committed(lambda: told.append("undone"))
+            rejected()
+        transaction.when_committed(lambda: told.append("done"))
+
+    await store.transact(work)
+    assert told == ["done"]

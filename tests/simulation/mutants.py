@@ -97,7 +97,7 @@ def offset_saved_before_state() -> None:
     """In a transaction of its own, and first; what waits for a retry is still put back."""
     advance = sql._advance
 
-    async def offsets_first(self: Any, group: str, records: Any, handle: Any, on_error: Any) -> Any:
+    async def offsets_first(self: Any, group: str, records: Any, handle: Any, on_error: Any, after: Any) -> Any:
         def ends(transaction: Any) -> list[Any]:
             known = sql._positions(transaction.connection, group)
             last = {sql._place(record): record.offset + 1 for record in records}
@@ -117,7 +117,10 @@ def offset_saved_before_state() -> None:
                             sql._POSITIONS.c.partition == place.partition,
                         )
                     )
-            return sql._consume(transaction, group, records, handle, on_error)
+            stop = sql._consume(transaction, group, records, handle, on_error)
+            if after is not None:
+                after(transaction)
+            return stop
 
         moves = await self.transact(ends)
         return await self.transact(state)
@@ -152,7 +155,7 @@ def report_status_ignored() -> None:
 def control_id_renewed_on_resend() -> None:
     right, of, sent = hl7_rendering.message_control_id, Documents.of, Counter[str]()
 
-    async def anew(self: Any, record: Any, render: Any) -> Any:
+    async def anew(self: Any, record: Any, render: Any, _kept: Any = None) -> Any:
         sent[record.id] += 1
         return await of(self, replace(record, object_key=""), render)
 
@@ -209,7 +212,7 @@ def rendered_anew_on_resend() -> None:
     """What may have arrived is made again, from the case as it is now."""
     of = Documents.of
 
-    async def anew(self: Any, record: Any, render: Any) -> Any:
+    async def anew(self: Any, record: Any, render: Any, _kept: Any = None) -> Any:
         return await of(self, replace(record, object_key=""), render)
 
     Documents.of = anew  # type: ignore[method-assign]

@@ -69,9 +69,14 @@ class Inbox(Protocol[_Covariant_co]):
         """The next offset to process; the database's word is authoritative."""
 
     async def consume(
-        self, group: str, records: Sequence[Record], handle: Handler[_Covariant_co], on_error: OnError
+        self,
+        group: str,
+        records: Sequence[Record],
+        handle: Handler[_Covariant_co],
+        on_error: OnError,
+        after: Callable[[_Covariant_co], None] | None = None,
     ) -> Stop | None:
-        """Apply ``records`` in one transaction; those applied before are skipped.
+        """Apply ``records``, then ``after``, in one transaction; records that were applied before are skipped.
 
         A `Stop` ends its partition's part of the batch; the first one is returned.
         """
@@ -87,13 +92,20 @@ class Consumer(Generic[TransactionT]):
         group: str,
         handlers: dict[str, Handler[TransactionT]],
         clock: Clock,
+        after: Callable[[TransactionT], None] | None = None,
+        gather_seconds: float = 0.0,
     ) -> None:
-        """``handlers`` maps a topic's name to what applies its records."""
+        """``handlers`` maps a topic's name to what applies its records; ``after`` runs in each batch's transaction.
+
+        Who is in no hurry lets records gather for so long after each batch: a few large batches cost others less.
+        """
         self._log = log
         self._inbox = inbox
         self._group = group
         self._handlers = handlers
         self._clock = clock
+        self._after = after
+        self._gather_seconds = gather_seconds
         self._attempts: dict[tuple[str, int, int], int] = {}
         self._failures = 0
         self.caught_up_at: datetime | None = None
@@ -119,6 +131,8 @@ class Consumer(Generic[TransactionT]):
                 self._failures = 0
                 if len(records) < _FETCH:
                     self.caught_up_at = asked
+                    if records and self._gather_seconds:
+                        await self._clock.sleep(self._gather_seconds)
         finally:
             await reader.close()
 
@@ -138,7 +152,7 @@ class Consumer(Generic[TransactionT]):
         if not records:
             return {}
         try:
-            stop = await self._inbox.consume(self._group, records, self._handle, self._on_error)
+            stop = await self._inbox.consume(self._group, records, self._handle, self._on_error, self._after)
         except Exception as error:  # the batch as a whole failed: nothing was applied
             if isinstance(error, Fault) and error.code == "state_corrupt":
                 raise  # no retry mends it, and nothing may be decided on what is left

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 from opentelemetry import metrics
@@ -62,6 +62,11 @@ class Transactions(Protocol):
         """Finish the task and publish its result, both or neither; nothing when it was finished before."""
 
 
+def _tell(told: asyncio.Future[QueuedTask | None], queued: QueuedTask | None) -> None:
+    if not told.done():
+        told.set_result(queued)
+
+
 class Inference:
     """One core behind the task consumer and the Open Inference Protocol."""
 
@@ -82,6 +87,8 @@ class Inference:
         self._clock = clock
         self._waiting = waiting
         self._news = asyncio.Event()
+        self._idle: dict[str, asyncio.Future[QueuedTask | None]] = {}  # performers that wait, by holder
+        self._accepted = 0  # in the transaction that is open
 
     # Tensors, for callers.
 
@@ -128,10 +135,24 @@ class Inference:
         """Put a task in the queue, in the consumer's transaction; Duplicate when it is known."""
         if not queue.add(QueuedTask(task, headers, 0)):
             raise Duplicate("task_known", "the task is queued or done")
+        self._accepted += 1
+
+    def assign(self, queue: TaskQueue, when_committed: Callable[[Callable[[], None]], None]) -> None:
+        """Give what was accepted in this transaction to performers that wait, as long as there are workers for them."""
+        accepted, self._accepted = self._accepted, 0
+        idle = list(self._idle.items())[: self._workers.free]
+        for holder, told in idle[:accepted]:
+            queued = queue.claim(holder, self._clock.now(), self._held_for)
+            if queued is not None:
+                when_committed(partial(_tell, told, queued))
+        if accepted > len(idle):
+            when_committed(self.wake)
 
     def wake(self) -> None:
         """There may be something to perform."""
         self._news.set()
+        for told in self._idle.values():
+            _tell(told, None)
 
     async def recover(self) -> None:
         """At start: what was in hand waits again, and what was done long ago is forgotten."""
@@ -144,24 +165,41 @@ class Inference:
         ``holder`` is this performer's and no other's: a task that it was given and did not hear of is still its own.
         A worker is leased before a task is chosen, so that what arrives meanwhile can still go first.
         """
-        failures = 0
+        failures, given = 0, None
         while True:
             async with self._workers.lease() as lease:
-                self._news.clear()
-                queued = await self._transactions.on_queue(
-                    lambda queue: queue.claim(holder, self._clock.now(), self._held_for)
-                )
+                queued = given or await self._claimed(holder)
                 done = queued is None or await self._one(lease, queued, holder)
+            given = None
             if queued is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_SECONDS):
-                        await self._news.wait()
+                given = await self._given(holder)
             elif done:
                 failures = 0
                 self.wake()  # another performer may be waiting while tasks remain
             else:
                 await self._clock.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
+
+    async def _claimed(self, holder: str) -> QueuedTask | None:
+        def claim(queue: TaskQueue) -> QueuedTask | None:
+            return queue.claim(holder, self._clock.now(), self._held_for)
+
+        self._news.clear()
+        return await self._transactions.on_queue(claim)
+
+    async def _given(self, holder: str) -> QueuedTask | None:
+        """Wait for news; the task, where it was given to this performer at once."""
+        if self._news.is_set():
+            return None
+        told: asyncio.Future[QueuedTask | None] = asyncio.get_running_loop().create_future()
+        self._idle[holder] = told
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await told
+        except TimeoutError:
+            return None  # a task that was given at this very moment is claimed next: it is its own
+        finally:
+            del self._idle[holder]
 
     async def _one(self, lease: Lease, queued: QueuedTask, holder: str) -> bool:
         """Perform one task to its conclusion; False when it went back to the queue."""

@@ -68,6 +68,10 @@ class Workers(Protocol):
     def models(self) -> Mapping[ModelKey, LoadedModel]:
         """What every worker has loaded."""
 
+    @property
+    def free(self) -> int:
+        """How many could be leased at once."""
+
     def lease(self, *, at_most_waiting: int | None = None) -> AbstractAsyncContextManager[Lease]:
         """A free worker. Raises Overloaded when more than ``at_most_waiting`` wait already."""
 

@@ -66,17 +66,17 @@ class InferenceService:
                 timedelta(seconds=3 * self._settings.task_seconds),
             )
             await inference.recover()
-            loop = asyncio.get_running_loop()
 
             def handle(transaction: SqlTransaction, record: Record) -> None:
                 with span("inference hears a task", SpanKind.CONSUMER, headers=record.event.headers):
                     task = task_of(tasks_pb2.Task.FromString(record.event.value))
                     inference.accept(SqlTaskQueue(transaction.connection), task, headers_of_current_context())
-                # The claim that follows runs in the store's one thread, after this transaction.
-                loop.call_soon_threadsafe(inference.wake)
+
+            def assign(transaction: SqlTransaction) -> None:
+                inference.assign(SqlTaskQueue(transaction.connection), transaction.when_committed)
 
             handlers: dict[str, Handler[SqlTransaction]] = {topic.name: handle for topic in topics.TASKS.values()}
-            consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
+            consumer = Consumer(platform.log, store, self.name, handlers, platform.clock, after=assign)
             async with open_door(self._door(inference)), asyncio.TaskGroup() as group:
                 group.create_task(consumer.run(), name="inference consumer")
                 group.create_task(relay(store, platform.log, platform.clock), name="inference relay")

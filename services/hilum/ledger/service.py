@@ -28,6 +28,7 @@ from hilum.telemetry import span
 
 _LOG = logging.getLogger(__name__)
 _READY_POLL_SECONDS = 0.05
+_GATHER_SECONDS = 0.2  # books may be a little behind; what they are about may not wait for them
 _ALARMS = metrics.get_meter("hilum").create_counter(
     "hilum.ledger.overdue_alarms", description="alarms raised for work in progress past its time"
 )
@@ -54,7 +55,9 @@ class LedgerService:
         platform = self._platform
         store = platform.open_store(self.name, METADATA)
         try:
-            consumer: Consumer[SqlTransaction] = Consumer(platform.log, store, GROUP, self._handlers(), platform.clock)
+            consumer: Consumer[SqlTransaction] = Consumer(
+                platform.log, store, GROUP, self._handlers(), platform.clock, gather_seconds=_GATHER_SECONDS
+            )
             self.desk = Desk(store, platform, self._installed, self._settings.in_hand_seconds)
             async with open_door(self._door()), asyncio.TaskGroup() as group:
                 group.create_task(consumer.run(), name="ledger consumer")

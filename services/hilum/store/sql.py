@@ -107,6 +107,11 @@ class SqlTransaction:
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.published: list[Outgoing] = []
+        self.told: list[Callable[[], None]] = []
+
+    def when_committed(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` in the event loop once this transaction has committed, and not where it does not."""
+        self.told.append(tell)
 
     def publish(self, event: Event) -> None:
         """Append ``event`` to its topic once this transaction has committed; the current trace goes with it."""
@@ -126,7 +131,7 @@ class SqlTransaction:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What is done and published within is undone when it raises; the rest of the transaction stands."""
-        published = len(self.published)
+        published, told = len(self.published), len(self.told)
         self.connection.exec_driver_sql("SAVEPOINT within")  # as text: half the cost of the library's own
         try:
             yield
@@ -134,7 +139,7 @@ class SqlTransaction:
             if not of_database(error):  # then the transaction as a whole is not applied
                 self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT within")
                 self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
-                del self.published[published:]
+                del self.published[published:], self.told[told:]
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
 
@@ -204,19 +209,21 @@ class SqlStore:
                 if forgets:
                     connection.execute(_REMOVE_FROM_OUTBOX, {"through": relayed})
         except sa.exc.DBAPIError:
-            self._tell_relay([])  # a commit that failed may have been one all the same
+            self._tell(self._news, [])  # a commit that failed may have been one all the same
             raise
         if forgets:
             self._forgotten = relayed
         if transaction.published:
             # Told from here, so that a caller that was cancelled meanwhile leaves no event behind.
-            self._tell_relay(transaction.published)
+            self._tell(self._news, transaction.published)
+        for tell in transaction.told:
+            self._tell(tell)
         return result
 
-    def _tell_relay(self, published: Sequence[Outgoing]) -> None:
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended: the next start relays
-                self._loop.call_soon_threadsafe(self._news, published)
+            with suppress(RuntimeError):  # the loop has ended: the next start looks by itself
+                self._loop.call_soon_threadsafe(tell, *what)
 
     def _news(self, published: Sequence[Outgoing]) -> None:
         self._committed.extend(published)
@@ -228,9 +235,20 @@ class SqlStore:
         return await self.transact(lambda transaction: _position(transaction.connection, group, place))
 
     async def consume(
-        self, group: str, records: Sequence[Record], handle: Handler[SqlTransaction], on_error: OnError
+        self,
+        group: str,
+        records: Sequence[Record],
+        handle: Handler[SqlTransaction],
+        on_error: OnError,
+        after: Callable[[SqlTransaction], None] | None = None,
     ) -> Stop | None:
-        return await self.transact(lambda transaction: _consume(transaction, group, records, handle, on_error))
+        def work(transaction: SqlTransaction) -> Stop | None:
+            stop = _consume(transaction, group, records, handle, on_error)
+            if after is not None:
+                after(transaction)
+            return stop
+
+        return await self.transact(work)
 
     # The outbox (`hilum.store.relay`).
 

@@ -47,12 +47,14 @@ class WorkflowService:
         self._app = Workflow(platform.ids, site_rules(platform.site))
         self._store: SqlStore | None = None
         self._news = asyncio.Event()
+        self._decides = False
+        self._next_look = 0.0  # as the event loop counts
 
     async def serve(self, ready: Callable[[], None]) -> None:
         store = self._platform.open_store(self.name, METADATA)
         try:
             consumer: Consumer[SqlTransaction] = Consumer(
-                self._platform.log, store, self.name, self._handlers(), self._platform.clock
+                self._platform.log, store, self.name, self._handlers(), self._platform.clock, after=self._decide_with_it
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(relay(store, self._platform.log, self._platform.clock))
@@ -74,14 +76,10 @@ class WorkflowService:
             topics.POLICIES.name: self._policy,
         }
 
-        loop = asyncio.get_running_loop()
-
         def traced(topic: str) -> Handler[SqlTransaction]:
             def handle(transaction: SqlTransaction, record: Record) -> None:
                 with telemetry.span(f"workflow hears {topic}", SpanKind.CONSUMER, headers=record.event.headers):
                     hear[topic](transaction, record)
-                # The decision's transaction queues behind this one in the store's thread.
-                loop.call_soon_threadsafe(self._news.set)
 
             return handle
 
@@ -121,33 +119,45 @@ class WorkflowService:
         if book.put_policy(Policy.FromString(record.event.value)):
             book.look_at_open_cases(self._platform.clock.now())
 
+    def _decide_with_it(self, transaction: SqlTransaction) -> None:
+        """What was heard is mostly decided at once: in the transaction in which it is heard."""
+        if self._decides:
+            self._decide_some(transaction)
+
     async def _decide_when_due(self, store: SqlStore) -> None:
+        loop = asyncio.get_running_loop()
+        self._decides = True
         while True:
-            self._news.clear()
             try:
-                wait_seconds = await store.transact(self._decide_some)
+                await store.transact(self._decide_some)
             except Unavailable as error:
                 _LOG.warning("decisions wait: %s", error.code)
                 await self._platform.clock.sleep(self._settings.look_seconds)
                 continue
-            if wait_seconds > 0:
+            while (seconds := self._next_look - loop.time()) > 0:
                 # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the news.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_seconds):
+                    async with asyncio.timeout(seconds):
                         await self._news.wait()
+                self._news.clear()
 
-    def _decide_some(self, transaction: SqlTransaction) -> float:
-        """Decide what is due; return how long nothing more will be."""
+    def _look_again(self, seconds: float) -> None:
+        self._next_look = asyncio.get_running_loop().time() + seconds
+        self._news.set()
+
+    def _decide_some(self, transaction: SqlTransaction) -> None:
+        """Decide what is due, and leave word how long nothing more will be."""
         book = SqlCaseBook(transaction, self._platform.site, self._installed)
         now = self._platform.clock.now()
         due = book.due(now, self._settings.decisions_at_once)
         for case_id, cause in due:
             self._decide_one(transaction, book, case_id, cause, now)
-        if len(due) == self._settings.decisions_at_once:
-            return 0.0
-        upcoming = book.next_look()
-        longest = self._settings.look_seconds
-        return longest if upcoming is None else min(longest, max((upcoming - now).total_seconds(), 0.001))
+        seconds = 0.0
+        if len(due) < self._settings.decisions_at_once:
+            upcoming, seconds = book.next_look(), self._settings.look_seconds
+            if upcoming is not None:
+                seconds = min(seconds, max((upcoming - now).total_seconds(), 0.001))
+        transaction.when_committed(lambda: self._look_again(seconds))
 
     def _decide_one(
         self, transaction: SqlTransaction, book: SqlCaseBook, case_id: str, cause: Mapping[str, str], now: datetime

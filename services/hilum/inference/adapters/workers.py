@@ -154,6 +154,10 @@ class WorkerPool:
         return self._models
 
     @property
+    def free(self) -> int:
+        return self._idle.qsize()
+
+    @property
     def pids(self) -> list[int]:
         """The living processes."""
         return [worker.pid for worker in self._workers if worker.pid is not None]

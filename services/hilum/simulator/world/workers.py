@@ -29,6 +29,10 @@ class SimulatedWorkers:
         self._chance = chance
         self._free = asyncio.Semaphore(2)
 
+    @property
+    def free(self) -> int:
+        return 0 if self._free.locked() else 1
+
     async def start(self) -> None:
         """They are there."""
 
