@@ -143,6 +143,7 @@ def _properties(
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+        "log.cleaner.backoff.ms": 500,  # compaction is looked for as soon as a segment is closed
         "num.network.threads": 2,
         "num.io.threads": 4,
     }
