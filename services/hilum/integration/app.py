@@ -14,8 +14,10 @@ from hilum.integration.domain.attempt import (
     HELD_BY_PEER,
     PLANNED,
     DeliveryRecord,
+    Landed,
     Outcome,
     Persistence,
+    Refused,
     abandoned,
     settled,
     stopped,
@@ -168,6 +170,8 @@ def settle(
         if known is None or known.holder != record.holder:
             continue
         after = replace(settled(record, outcome, persistence, now), holder="")
+        if isinstance(outcome, Landed | Refused):
+            state.forget_document(record.id)  # it is in the object store by now
         if (after.state, after.reason) == (record.state, record.reason):
             state.save(after)
         else:

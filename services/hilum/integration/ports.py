@@ -22,11 +22,12 @@ class KnownResult:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One delivery that was claimed, with what it is about."""
+    """One delivery that was claimed, with what it is about, and its document where the state holds that."""
 
     record: DeliveryRecord
     result: AlgorithmResult
     case: CaseState
+    document: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class State(Protocol):
     def next_at(self, destination: str) -> datetime | None:
         """When the next planned delivery of a destination is due."""
 
+    def document(self, delivery_id: str) -> bytes | None:
+        """The document that was rendered with a claim; None for one that is in the object store alone."""
+
+    def keep_document(self, delivery_id: str, data: bytes) -> None: ...
+
+    def forget_document(self, delivery_id: str) -> None: ...
+
     def publish(self, record: DeliveryRecord, now: datetime) -> None:
         """State on the topic `deliveries` what has become of a delivery."""
 
@@ -85,6 +93,12 @@ class Peer(Protocol):
 
     batch: int
     """How many deliveries it takes at once."""
+
+    def render(self, assignment: Assignment) -> bytes | None:
+        """A document that is made in no time: it is kept in the transaction that claims its delivery.
+
+        None where `deliver` renders. Raises HilumError, as `deliver` would find.
+        """
 
     async def deliver(self, assignments: Sequence[Assignment]) -> Sequence[tuple[DeliveryRecord, Outcome]]:
         """What became of each, in order; the record carries the stored bytes. Raises nothing but cancellation."""

@@ -54,8 +54,8 @@ class IntegrationService:
                 Dispatcher(route, transactions, platform.clock, lambda: consumer.caught_up_at, holder)
                 for route in routes
             ]
-            handlers = self._handlers(transactions, dispatchers)
-            consumer = Consumer(platform.log, store, self.name, handlers, platform.clock)
+            handlers, claims = self._handlers(transactions, dispatchers)
+            consumer = Consumer(platform.log, store, self.name, handlers, platform.clock, after=claims)
             async with asyncio.TaskGroup() as group:
                 group.create_task(consumer.run(), name="integration consumer")
                 group.create_task(relay(store, platform.log, platform.clock), name="integration relay")
@@ -65,22 +65,27 @@ class IntegrationService:
 
     def _handlers(
         self, transactions: SqlTransactions, dispatchers: list[Dispatcher]
-    ) -> dict[str, Handler[SqlTransaction]]:
+    ) -> tuple[dict[str, Handler[SqlTransaction]], Callable[[SqlTransaction], None]]:
+        """What applies each topic's records, and what follows in the transaction of a batch."""
         clock, destinations = self._platform.clock, self.hospital.destinations
-        loop = asyncio.get_running_loop()
+        changed = False  # by the open transaction
 
-        def wake() -> None:
-            # The claims that follow run in the store's one thread, after this transaction.
-            for dispatcher in dispatchers:
-                loop.call_soon_threadsafe(dispatcher.wake)
+        def claims(transaction: SqlTransaction) -> None:
+            nonlocal changed
+            if changed:
+                for dispatcher in dispatchers:
+                    dispatcher.claim_with(transactions.state(transaction), transaction.when_committed)
+            changed = False
 
         def on_case(transaction: SqlTransaction, record: Record) -> None:
+            nonlocal changed
             message = cases_pb2.CaseState.FromString(record.event.value)
             state = transactions.state(transaction)
             if state.put_case(message) and apply_case(state, message.case_id, destinations, clock.now()):
-                wake()
+                changed = True
 
         def on_result(transaction: SqlTransaction, record: Record) -> None:
+            nonlocal changed
             message = findings_pb2.Result.FromString(record.event.value)
             if message.outcome != "resulted":
                 return
@@ -88,7 +93,7 @@ class IntegrationService:
             known = state.put_result(message, telemetry.headers_of_current_context())
             if known is not None:
                 plan_result(state, known, destinations, clock.now())
-                wake()
+                changed = True
 
         def on_policy(transaction: SqlTransaction, record: Record) -> None:
             transactions.state(transaction).put_policy(policies_pb2.Policy.FromString(record.event.value))
@@ -101,7 +106,7 @@ class IntegrationService:
             return heard
 
         heard = {topics.STUDIES: on_case, topics.FINDINGS: on_result, topics.POLICIES: on_policy}
-        return {topic.name: traced(topic.name, handle) for topic, handle in heard.items()}
+        return {topic.name: traced(topic.name, handle) for topic, handle in heard.items()}, claims
 
 
 def build(settings: Settings, platform: Platform) -> IntegrationService:

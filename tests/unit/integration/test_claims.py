@@ -405,3 +405,17 @@ def test_a_case_without_deliveries_wakes_nobody(desk: Desk) -> None:
     desk.result(result_message())
     told.version += 1
     assert desk.do(changed) is True
+
+
+def test_a_document_is_kept_while_its_delivery_is_on_its_way(desk: Desk) -> None:
+    desk.case()
+    desk.result(result_message())
+    (first,) = desk.claimed(RIS)
+    desk.do(lambda state: state.keep_document(first.record.id, b"one"))
+    desk.do(lambda state: state.keep_document(first.record.id, b"as it is now"))
+    desk.settled(first, Failed("ris_no_answer", in_doubt=True))
+    assert desk.do(lambda state: state.document(first.record.id)) == b"as it is now"
+    now = later(seconds=5)
+    (again,) = desk.claimed(RIS, now, fresh_at=now)
+    desk.settled(again, Landed(()), now)
+    assert desk.do(lambda state: state.document(first.record.id)) is None

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from opentelemetry import metrics
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from hilum import telemetry
 from hilum.clock import Clock
+from hilum.errors import HilumError
+from hilum.integration.adapters.documents import documented
 from hilum.integration.app import claim, settle, withheld
 from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
 from hilum.integration.domain.plan import Destination
@@ -23,6 +26,9 @@ _WITHHELD_WAIT = 0.1
 _OUTCOMES = metrics.get_meter("hilum").create_counter(
     "hilum.deliveries", description="attempts at delivery by destination, kind and outcome"
 )
+
+_Claim = tuple[Sequence[Assignment], datetime | None]
+"""What may go, and when nothing may, the time of what comes next."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +61,39 @@ class Dispatcher:
         self._fresh_at = fresh_at
         self._holder = holder
         self._news = asyncio.Event()
+        self._idle: asyncio.Future[_Claim | None] | None = None
 
     def wake(self) -> None:
         """Look again: something was planned or changed."""
         self._news.set()
+        if self._idle is not None:
+            _tell(self._idle, None)
+
+    def claim_with(self, state: State, when_committed: Callable[[Callable[[], None]], None]) -> None:
+        """Something was planned or changed: claim what may go in the same transaction, where nothing is in hand."""
+        idle = self._idle
+        if idle is None or idle.done():
+            when_committed(self.wake)
+        else:
+            when_committed(partial(_tell, idle, self._claim(state)))
 
     async def run(self) -> None:
         try:
+            found: _Claim | None = None
             while True:
-                self._news.clear()
-                due = await self._round()
-                if due is not None:
-                    await self._wait(due)
+                if found is None:
+                    self._news.clear()
+                    found = await self._transactions.transact(self._claim)
+                assignments, due = found
+                if assignments:
+                    await self._deliver(assignments)
+                    found = None
+                else:
+                    found = await self._wait(self._seconds_until(due))
         finally:
             await self._route.peer.close()
 
-    async def _round(self) -> float | None:
-        """Deliver what may go; where nothing may, for how many seconds that will be so."""
-        assignments, due = await self._transactions.transact(self._claim)
-        if not assignments:
-            return self._seconds_until(due)
+    async def _deliver(self, assignments: Sequence[Assignment]) -> None:
         spans = [_span(assignment.record, self._route.destination) for assignment in assignments]
         by_id = {assignment.record.id: span for assignment, span in zip(assignments, spans, strict=True)}
         try:
@@ -83,14 +102,32 @@ class Dispatcher:
         finally:
             for span in spans:
                 span.end()
-        return None
 
-    def _claim(self, state: State) -> tuple[Sequence[Assignment], datetime | None]:
+    def _claim(self, state: State) -> _Claim:
         """What may go, and when nothing may, the time of what comes next: in one transaction."""
         destination = self._route.destination
         batch = self._route.peer.batch
-        assignments = claim(state, destination, self._clock.now(), self._fresh_at(), batch, self._holder)
+        assignments = [
+            self._documented(state, assignment)
+            for assignment in claim(state, destination, self._clock.now(), self._fresh_at(), batch, self._holder)
+        ]
         return assignments, None if assignments else state.next_at(destination.name)
+
+    def _documented(self, state: State, assignment: Assignment) -> Assignment:
+        """With the document that the state holds; where there is none, the one that is made in no time."""
+        record = assignment.record
+        if record.object_key:
+            return replace(assignment, document=state.document(record.id))
+        try:
+            data = self._route.peer.render(assignment)
+        except HilumError:
+            return assignment  # `deliver` finds the same, and says what becomes of it
+        if data is None:
+            return assignment
+        record = documented(record, data)
+        state.save(record)
+        state.keep_document(record.id, data)
+        return replace(assignment, record=record, document=data)
 
     async def _delivered(self, assignments: Sequence[Assignment]) -> Sequence[tuple[DeliveryRecord, Outcome]]:
         try:
@@ -118,12 +155,24 @@ class Dispatcher:
         shortest = _WITHHELD_WAIT if withheld(now, self._fresh_at()) else _SHORTEST_WAIT
         return min(max((due - now).total_seconds(), shortest), _LONGEST_WAIT)
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> _Claim | None:
+        """Wait for news; what was claimed, where that came with them."""
+        if self._news.is_set():
+            return None
+        idle: asyncio.Future[_Claim | None] = asyncio.get_running_loop().create_future()
+        self._idle = idle
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                return await idle
         except TimeoutError:
-            return
+            return None  # what was claimed at this very moment is its own, and given again
+        finally:
+            self._idle = None
+
+
+def _tell(idle: asyncio.Future[_Claim | None], found: _Claim | None) -> None:
+    if not idle.done():
+        idle.set_result(found)
 
 
 def _span(record: DeliveryRecord, destination: Destination) -> Span:

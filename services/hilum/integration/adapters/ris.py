@@ -42,19 +42,31 @@ class Ris:
     async def close(self) -> None:
         await self._client.close()
 
+    def render(self, assignment: Assignment) -> bytes | None:
+        record, result, link = assignment.record, statable(assignment.result), self._link
+        return render_priority(result, assignment.case, link.site, link.strategy, record.id, record.planned_at)
+
     async def _deliver(self, assignment: Assignment) -> tuple[DeliveryRecord, Outcome]:
         record = assignment.record
 
         async def render() -> bytes:
-            result, link = statable(assignment.result), self._link
-            return render_priority(result, assignment.case, link.site, link.strategy, record.id, record.planned_at)
+            return self.render(assignment) or b""
 
         try:
-            record, message = await self._documents.of(record, render)
-            answer = await self._client.exchange(message)
+            record, message = await self._documents.of(record, render, assignment.document)
         except HilumError as error:
             return record, outcome_of(error)
-        return record, await self._judge(record, answer)
+        outcome = await self._exchanged(record, message)
+        if assignment.document is not None:
+            await self._documents.store(record, message)
+        return record, outcome
+
+    async def _exchanged(self, record: DeliveryRecord, message: bytes) -> Outcome:
+        try:
+            answer = await self._client.exchange(message)
+        except HilumError as error:
+            return outcome_of(error)
+        return await self._judge(record, answer)
 
     async def _judge(self, record: DeliveryRecord, answer: bytes) -> Outcome:
         """An answer to another message, or to none, is not believed: the connection is dropped, the doubt kept."""

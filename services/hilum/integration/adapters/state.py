@@ -17,7 +17,7 @@ from hilum.errors import Fault, Rejected
 from hilum.eventlog.port import event_of
 from hilum.ids import event_id
 from hilum.integration.adapters.contracts import Packages, PolicySeen, case_of, message_of, result_of
-from hilum.integration.adapters.tables import CASES, DELIVERIES, POLICIES, RESULTS
+from hilum.integration.adapters.tables import CASES, DELIVERIES, DOCUMENTS, POLICIES, RESULTS
 from hilum.integration.domain.attempt import HELD, HELD_BY_PEER, PLANNED, DeliveryRecord, Proof
 from hilum.integration.domain.case import CaseState
 from hilum.integration.domain.plan import Delivery, Kind, Standing
@@ -44,6 +44,9 @@ _OF_CASE = sa.select(DELIVERIES).where(DELIVERIES.c.case_id == sa.bindparam("cas
 _CASE = sa.select(CASES.c.state).where(CASES.c.case_id == sa.bindparam("case_id"))
 _KNOWN = sa.select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id == sa.bindparam("delivery_id"))
 _ADD = DELIVERIES.insert()
+_DOCUMENT = sa.select(DOCUMENTS.c.document).where(DOCUMENTS.c.delivery_id == sa.bindparam("of"))
+_KEEP_DOCUMENT = DOCUMENTS.insert()
+_FORGET_DOCUMENT = DOCUMENTS.delete().where(DOCUMENTS.c.delivery_id == sa.bindparam("of"))
 _SAVE = DELIVERIES.update().where(DELIVERIES.c.delivery_id == sa.bindparam("of"))
 
 
@@ -149,6 +152,17 @@ class SqlState:
         sent = claimed & (DELIVERIES.c.object_key != "")
         self._connection.execute(DELIVERIES.update().where(sent).values(in_doubt=True))
         self._connection.execute(DELIVERIES.update().where(claimed).values(next_us=_us(now), holder=""))
+
+    def document(self, delivery_id: str) -> bytes | None:
+        found: bytes | None = self._connection.execute(_DOCUMENT, {"of": delivery_id}).scalar()
+        return found
+
+    def keep_document(self, delivery_id: str, data: bytes) -> None:
+        self.forget_document(delivery_id)
+        self._connection.execute(_KEEP_DOCUMENT, {"delivery_id": delivery_id, "document": data})
+
+    def forget_document(self, delivery_id: str) -> None:
+        self._connection.execute(_FORGET_DOCUMENT, {"of": delivery_id})
 
     def publish(self, record: DeliveryRecord, now: datetime) -> None:
         event = event_of(

@@ -19,6 +19,13 @@ POLICIES = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
 )
+# Of deliveries on their way: the object store gets them once they were sent.
+DOCUMENTS = sa.Table(
+    "integration_documents",
+    METADATA,
+    sa.Column("delivery_id", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
 RESULTS = sa.Table(
     "integration_results",
     METADATA,
