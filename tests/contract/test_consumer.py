@@ -342,11 +342,22 @@ async def test_cancelling_a_consumer_ends_it(log: EventLog, store: SqlStore, clo
 
 
 async def test_records_gather_while_their_consumer_is_in_no_hurry(log: EventLog, store: SqlStore) -> None:
-    clock = QuickClock()
-    consumer = Consumer(log, store, "service", {ORDERS: note}, clock, gather_seconds=7.0)
+    batches: list[int] = []
+
+    class Gathering(QuickClock):
+        async def sleep(self, seconds: float) -> None:
+            if seconds == 7.0:
+                await log.append([event("b"), event("c")])
+            await super().sleep(seconds)
+
+    def count(transaction: SqlTransaction) -> None:
+        batches.append(len(transaction.connection.execute(sa.select(NOTES)).all()))
+
+    consumer = Consumer(log, store, "service", {ORDERS: note}, Gathering(), after=count, gather_seconds=7.0)
     consuming = asyncio.create_task(consumer.run())
+    await until(lambda: consumer.caught_up_at)
     await log.append([event("a")])
-    await until(lambda: clock.slept == [7.0])
+    await until(lambda: batches)
     consuming.cancel()
     await asyncio.wait([consuming])
-    assert await notes(store) == ["a"]
+    assert batches[0] == 3

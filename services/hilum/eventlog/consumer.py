@@ -97,7 +97,7 @@ class Consumer(Generic[TransactionT]):
     ) -> None:
         """``handlers`` maps a topic's name to what applies its records; ``after`` runs in each batch's transaction.
 
-        Who is in no hurry lets records gather for so long after each batch: a few large batches cost others less.
+        Who is in no hurry lets records gather for so long before a batch: few, large and late, they cost others less.
         """
         self._log = log
         self._inbox = inbox
@@ -118,6 +118,8 @@ class Consumer(Generic[TransactionT]):
                 try:
                     # The first look does not wait: an empty log is read to its end at once.
                     records = await reader.fetch(_FETCH, _WAIT_SECONDS if self.caught_up_at else 0.0)
+                    if records and self._gather_seconds and self.caught_up_at:
+                        records = await self._gathered(reader, records)
                     left = await self._apply(records)
                 except Unavailable as error:
                     _LOG.warning("%s: %s; retrying", self._group, error.code)
@@ -131,10 +133,16 @@ class Consumer(Generic[TransactionT]):
                 self._failures = 0
                 if len(records) < _FETCH:
                     self.caught_up_at = asked
-                    if records and self._gather_seconds:
-                        await self._clock.sleep(self._gather_seconds)
         finally:
             await reader.close()
+
+    async def _gathered(self, reader: Reader, records: Sequence[Record]) -> Sequence[Record]:
+        """``records``, and what else comes soon."""
+        await self._clock.sleep(self._gather_seconds)
+        try:
+            return [*records, *await reader.fetch(_FETCH, 0.0)]
+        except Unavailable:
+            return records  # these were taken, and may not be lost
 
     async def _open(self) -> Reader:
         async def start(place: TopicPartition) -> int:

@@ -76,9 +76,10 @@ class Workflow:
             studies, orders = book.of_patient(site, (*fact.patient, *merged))
             self._look_around(book, site, Places(book, site, orders), studies, cause, now)
 
-    def hear_result(self, book: CaseBook, case_id: str, fact: ResultFact, cause: Cause, now: datetime) -> None:
+    def hear_result(self, book: CaseBook, case_id: str, fact: ResultFact, cause: Cause, at: datetime) -> None:
+        """``at`` is when to look what it means for its case."""
         if book.add_result(case_id, fact):
-            book.look_at(case_id, now, cause)
+            book.look_at(case_id, at, cause)
 
     def decide(self, book: CaseBook, case_id: str, now: datetime) -> None:
         """Look at one case whose time has come."""

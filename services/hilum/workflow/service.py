@@ -34,6 +34,8 @@ from hilum.workflow.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 _READY_POLL_SECONDS = 0.05
+# What a result means for its case is looked at so much later: until then its priority is mostly on its way, alone.
+_AFTER_RESULT = timedelta(milliseconds=100)
 _RETRY_SECONDS = (1.0, 10.0, 60.0, 600.0)  # between tries of a decision that fails
 
 
@@ -112,7 +114,8 @@ class WorkflowService:
     def _result(self, transaction: SqlTransaction, record: Record) -> None:
         result = Result.FromString(record.event.value)
         book = SqlCaseBook(transaction, self._platform.site, self._installed, result)
-        self._app.hear_result(book, result.case_id, events.result_fact(result), _cause(), self._platform.clock.now())
+        at = self._platform.clock.now() + _AFTER_RESULT
+        self._app.hear_result(book, result.case_id, events.result_fact(result), _cause(), at)
 
     def _policy(self, transaction: SqlTransaction, record: Record) -> None:
         book = SqlCaseBook(transaction, self._platform.site, self._installed)
