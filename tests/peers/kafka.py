@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from peers.certificates import certificates
 from peers.child import required, running, stop
 from peers.ports import take_free_port
 from peers.testbed import maven_jars
@@ -71,6 +73,7 @@ class Kafka:
     """A running cluster."""
 
     brokers: Sequence[Broker]
+    secured: "Secured | None" = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -90,9 +93,25 @@ class Kafka:
         raise RuntimeError(f"Kafka did not start:\n{_end_of(self.brokers[0].folder / 'log')}")
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What a client needs at the second listener, where both sides prove who they are and the client signs in."""
+
+    address: str
+    ca_file: Path
+    certificate_file: Path
+    key_file: Path
+    username: str
+    password: str
+
+
 @contextmanager
-def kafka(brokers: int = 1, config: pytest.Config | None = None) -> Iterator[Kafka]:
-    """A cluster of so many brokers, empty; with three, a topic is in sync while two of its replicas are."""
+def kafka(brokers: int = 1, config: pytest.Config | None = None, *, secured: bool = False) -> Iterator[Kafka]:
+    """A cluster of so many brokers, empty; with three, a topic is in sync while two of its replicas are.
+
+    ``secured``: one broker with a second listener, SASL (SCRAM) over mutual TLS.
+    """
+    assert brokers == 1 or not secured
     jars = maven_jars("kafka", _HERE / "pom.xml", config)
     logging = f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}"
     java = (required("java", "default-jdk-headless"), *_HEAP, logging, "-cp", f"{jars}/*")
@@ -107,12 +126,13 @@ def kafka(brokers: int = 1, config: pytest.Config | None = None) -> Iterator[Kaf
             folder = Path(scratch) / str(number)
             folder.mkdir()
             properties = _properties(number, port, controller, voters, folder / "data", brokers)
+            security = _secure(folder, properties) if secured else None
             (folder / "server.properties").write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-            _format(java, folder)
+            _format(java, folder, security)
             members.append(Broker(number, f"127.0.0.1:{port}", folder, java, stack))
         for member in members:
             member.start()
-        cluster = Kafka(members)
+        cluster = Kafka(members, security)
         cluster.wait_until_ready()
         yield cluster
 
@@ -149,8 +169,31 @@ def _properties(
     }
 
 
-def _format(java: Sequence[str | Path], folder: Path) -> None:
+def _secure(folder: Path, properties: dict[str, str | int | Path]) -> Secured:
+    """Add the second listener to ``properties``, with certificates that are made for it."""
+    files = certificates(folder)
+    port = take_free_port()
+    properties |= {
+        "listeners": f"{properties['listeners']},CLIENT://127.0.0.1:{port}",
+        "listener.security.protocol.map": f"{properties['listener.security.protocol.map']},CLIENT:SASL_SSL",
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.client.scram-sha-512.sasl.jaas.config": (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        ),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": files.server,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": files.ca,
+        "listener.name.client.ssl.client.auth": "required",  # the unnamed one is heeded without SASL alone
+    }
+    address = f"127.0.0.1:{port}"
+    return Secured(address, files.ca, files.client, files.client, "hilum", secrets.token_urlsafe(16))
+
+
+def _format(java: Sequence[str | Path], folder: Path, security: Secured | None) -> None:
     tool = [*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", folder / "server.properties"]
+    if security is not None:
+        tool += ["--add-scram", f"SCRAM-SHA-512=[name={security.username},password={security.password}]"]
     with (folder / "log").open("ab") as log:
         done = subprocess.run([str(word) for word in tool], stdout=log, stderr=log, check=False, timeout=_SECONDS)
     if done.returncode:
@@ -188,4 +231,11 @@ def one_broker(pytestconfig: pytest.Config) -> Iterator[Kafka]:
 def three_brokers(pytestconfig: pytest.Config) -> Iterator[Kafka]:
     """Three Kafka brokers a session; whoever ends one starts it again."""
     with kafka(3, pytestconfig) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def secured_broker(pytestconfig: pytest.Config) -> Iterator[Kafka]:
+    """One Kafka broker a session that wants TLS certificates and a password."""
+    with kafka(1, pytestconfig, secured=True) as cluster:
         yield cluster

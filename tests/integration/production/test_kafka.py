@@ -436,3 +436,37 @@ async def test_records_deleted_before_they_were_read_are_a_fault(one_broker: Kaf
         await log.reader("group", [ORDERS.name], third)
     assert lost.value.code == "log_lost"
     assert [record.offset for record in await all_of(log)] == [6, 7, 8, 9]  # a new group begins with what there is
+
+
+def sign_in(cluster: Kafka, folder: Path, **changes: Any) -> dict[str, Any]:
+    """The settings for the secured listener, the password in a file."""
+    secured = cluster.secured
+    assert secured is not None
+    (folder / "password").write_text(changes.get("password", secured.password))
+    tls = {"ca_file": secured.ca_file, "certificate_file": secured.certificate_file, "key_file": secured.key_file}
+    return {
+        "brokers": (secured.address,),
+        "one_broker": True,
+        "tls": tls | changes.get("tls", {}),
+        "sasl": {"username": secured.username, "password_file": folder / "password"},
+    }
+
+
+async def test_the_log_is_kept_over_mutual_tls_with_a_password(
+    secured_broker: Kafka, open_on: OpenKafka, tmp_path: Path
+) -> None:
+    log = open_on(secured_broker, **sign_in(secured_broker, tmp_path))
+    await log.append([event("a")])
+    assert [record.event.event_id for record in await all_of(log)] == ["a"]
+
+
+@pytest.mark.parametrize("without", ["password", "certificate", "authority"])
+def test_who_cannot_prove_it_is_not_let_in(
+    secured_broker: Kafka, open_on: OpenKafka, tmp_path: Path, without: str
+) -> None:
+    told = sign_in(secured_broker, tmp_path, password="wrong") if without == "password" else None
+    if told is None:
+        missing = ("certificate_file", "key_file") if without == "certificate" else ("ca_file",)
+        told = sign_in(secured_broker, tmp_path, tls=dict.fromkeys(missing))
+    with pytest.raises(Unavailable):
+        open_on(secured_broker, **told)
