@@ -118,7 +118,7 @@ class Consumer(Generic[TransactionT]):
                 try:
                     # The first look does not wait: an empty log is read to its end at once.
                     records = await reader.fetch(_FETCH, _WAIT_SECONDS if self.caught_up_at else 0.0)
-                    if records and self._gather_seconds and self.caught_up_at:
+                    if 0 < len(records) < _FETCH and self._gather_seconds and self.caught_up_at:
                         records = await self._gathered(reader, records)
                     left = await self._apply(records)
                 except Unavailable as error:

@@ -8,7 +8,6 @@ from hilum.contracts import topics
 from hilum.eventlog.consumer import Consumer
 from hilum.hosting import Platform
 from hilum.imaging.adapters.data_sets import Reading
-from hilum.imaging.adapters.gathering import gathering
 from hilum.imaging.adapters.index import Reads, SqlIndex, through
 from hilum.imaging.adapters.journal import GROUP, EventJournal
 from hilum.imaging.adapters.lobby import LobbyLimits
@@ -21,6 +20,8 @@ from hilum.imaging.settings import Settings
 from hilum.store.relay import relay
 from hilum.store.sql import SqlStore, SqlTransaction
 
+# The index may be a little behind: what this process appends is remembered until it is there.
+_GATHER_SECONDS = 0.25
 _READY_POLL_SECONDS = 0.02
 
 
@@ -68,11 +69,12 @@ async def _open_store(platform: Platform) -> AsyncIterator[SqlStore]:
     store = platform.open_store(ImagingService.name, METADATA)
     try:
         consumer: Consumer[SqlTransaction] = Consumer(
-            gathering(platform.log, platform.clock),
+            platform.log,
             store,
             GROUP,
             {topics.INSTANCES.name: SqlIndex.project},
             platform.clock,
+            gather_seconds=_GATHER_SECONDS,
         )
         async with asyncio.TaskGroup() as group:
             running = [

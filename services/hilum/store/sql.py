@@ -125,8 +125,9 @@ class SqlTransaction:
             "headers": json.dumps(headers, separators=(",", ":")),
             "value": event.value,
         }
-        sequence = self.connection.execute(_ADD_TO_OUTBOX, row).lastrowid
-        self.published.append(Outgoing(sequence, replace(event, headers=headers)))
+        key = self.connection.execute(_ADD_TO_OUTBOX, row).inserted_primary_key
+        assert key is not None
+        self.published.append(Outgoing(key.sequence, replace(event, headers=headers)))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
