@@ -6,7 +6,6 @@ identifies a patient: identifiers of ours (case, task, delivery) join a trace to
 
 import logging
 import os
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -22,6 +21,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -30,6 +30,7 @@ from hilum.errors import HilumError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 TRACER = trace.get_tracer("hilum")
+_IDENTITIES = RandomIdGenerator()
 _TRACES_PER_SECOND = 100
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -138,7 +139,7 @@ def root(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Root:
     """Begin a trace, for what is handled many at a time. One that will not be recorded costs next to nothing."""
     if _Roots.bound is not None and _Roots.bound.is_reached():
         # Said to all who follow, or each of them would begin a trace of its own (W3C Trace Context, trace-flags).
-        identity = f"{random.getrandbits(128):032x}-{random.getrandbits(64):016x}"
+        identity = f"{_IDENTITIES.generate_trace_id():032x}-{_IDENTITIES.generate_span_id():016x}"
         return Root(INVALID_SPAN, {"traceparent": f"00-{identity}-00"})
     started = TRACER.start_span(name, Context(), kind)
     headers: dict[str, str] = {}

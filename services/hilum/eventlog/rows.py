@@ -8,14 +8,15 @@ import json
 import sqlite3
 import struct
 import zlib
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
-
-from pydantic_core import to_json
 
 from hilum.clock import at_microseconds, microseconds
 from hilum.errors import Fault
 from hilum.eventlog.port import Event, Record, TopicPartition, partition_of
 
+# Rows lie in the order in which they came, and the index holds their places: sorted by place, each would be
+# written into the middle of the tree, and two thirds as many would fit into a commit of the same length.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS heads (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
@@ -23,8 +24,8 @@ CREATE TABLE IF NOT EXISTS heads (
 CREATE TABLE IF NOT EXISTS records (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
     key TEXT NOT NULL, type TEXT NOT NULL, event_id TEXT NOT NULL, time_us INTEGER NOT NULL,
-    headers TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER,
-    PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
+    headers TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER);
+CREATE UNIQUE INDEX IF NOT EXISTS places ON records (topic, partition, offset);
 """
 COLUMNS = 10
 _SELECT = (
@@ -63,7 +64,8 @@ def row_of(event: Event, partitions: int) -> Row:
     """Raises ValueError or TypeError for what cannot be stored, in the caller's thread and not in the writer's."""
     place = TopicPartition(event.topic, partition_of(event.key, partitions))
     time_us = microseconds(event.time)
-    headers = to_json(dict(event.headers)).decode() if event.headers else "{}"
+    # Faster than the encoder that takes anything, and it takes nothing but text.
+    headers = f"{{{','.join([f'{_quoted(name)}:{_quoted(value)}' for name, value in event.headers.items()])}}}"
     checksum = _checksum(place, event.key, event.type, event.event_id, time_us, headers, event.value)
     return Row(place, event.key, event.type, event.event_id, time_us, headers, event.value, checksum)
 

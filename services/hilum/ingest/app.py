@@ -48,23 +48,11 @@ Answer = Callable[[Receipt | None], None]
 """Called once with what the sender is told; with None for a defect of ours. Must not raise."""
 
 
-class _Arrival(NamedTuple):
-    """Bytes that wait to be judged; ``fault`` says why they are no whole block."""
-
-    raw: bytes
-    transport: str
-    answer: Answer
-    fault: FramingFault | None
-
-
-class _InHand(NamedTuple):
-    """A message between its verdict and its answer."""
-
-    message: KeptMessage
-    outcome: Outcome
-    header: Header
-    begun: Span
-    answer: Answer
+# Tuples without names: several are made for each message.
+_Arrival = tuple[bytes, str, Answer, FramingFault | None]
+"""Bytes that wait to be judged, their transport, who waits for the answer, and why they are no whole block."""
+_InHand = tuple[KeptMessage, Outcome, Header, Span, Answer]
+"""A message between its verdict and its answer."""
 
 
 class Intake:
@@ -85,11 +73,11 @@ class Intake:
 
     def take(self, raw: bytes, transport: str, answer: Answer) -> None:
         """Judge, keep, answer. A log that does not keep it is answered AR."""
-        self._take(_Arrival(raw, transport, answer, None))
+        self._take((raw, transport, answer, None))
 
     def take_fault(self, fault: FramingFault, transport: str, answer: Answer) -> None:
         """Keep what came of a block that was never whole, so that a person can look; the answer is AE."""
-        self._take(_Arrival(fault.payload, transport, answer, fault))
+        self._take((fault.payload, transport, answer, fault))
 
     async def receive(self, raw: bytes, transport: str) -> Receipt:
         """As `take`, for who can wait. Raises Fault ``defect``."""
@@ -100,7 +88,7 @@ class Intake:
         return await _answered(lambda answer: self.take_fault(fault, transport, answer))
 
     def _take(self, arrival: _Arrival) -> None:
-        if len(arrival.raw) > LARGE:
+        if len(arrival[0]) > LARGE:
             # Judged beside the event loop; and alone, since what it needs of the object store concerns no other.
             self._start(self._handle_large(arrival))
             return
@@ -132,9 +120,9 @@ class Intake:
     async def _finish(
         self, arrived: Sequence[_Arrival], judged: Sequence[_InHand | None], received_at: datetime
     ) -> None:
-        for arrival, message in zip(arrived, judged, strict=True):
+        for (_, _, answer, _), message in zip(arrived, judged, strict=True):
             if message is None:
-                arrival.answer(None)
+                answer(None)
         await self._keep([message for message in judged if message is not None], received_at)
 
     def _judge(self, arrival: _Arrival, received_at: datetime) -> _InHand | None:
@@ -162,12 +150,12 @@ class Intake:
             outcome.reason,
             headers=begun.headers,
         )
-        return _InHand(message, outcome, header, begun.span, answer)
+        return message, outcome, header, begun.span, answer
 
     async def _keep(self, messages: Sequence[_InHand], received_at: datetime) -> None:
         lost: Unavailable | None = None
         try:
-            await self._log.keep([each.message for each in messages])
+            await self._log.keep([message for message, *_ in messages])
         except Unavailable as error:
             lost = error
             text = "%d messages could not be kept: %s; their senders were told to send them again"
@@ -178,13 +166,14 @@ class Intake:
                     await self._keep([each], received_at)
                 return
             _LOG.error("a message was not kept for a defect of ours: %s", type(error).__name__)
-            messages[0].begun.end()
-            messages[0].answer(None)
+            ((_, _, _, begun, answer),) = messages
+            begun.end()
+            answer(None)
             return
         told_at = received_at.astimezone(self._feeds.zone)
         receipts = [self._receipt(each, told_at, lost) for each in messages]
-        for each, receipt in zip(messages, receipts, strict=True):
-            each.answer(receipt)
+        for (_, _, _, _, answer), receipt in zip(messages, receipts, strict=True):
+            answer(receipt)
 
     def _receipt(self, each: _InHand, told_at: datetime, lost: Unavailable | None) -> Receipt:
         message, outcome, header, begun, _ = each
