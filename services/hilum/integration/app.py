@@ -67,8 +67,9 @@ def plan_result(state: State, known: KnownResult, destinations: tuple[Destinatio
     if case is None:
         return
     case = replace(case, observed_at=now)  # how fresh the projection is matters at send, not here
-    ratchets = {d.name: _ratchet(state, case.case_id, d.name, "") for d in destinations}
-    reruns = [record for record in state.of_case(result.case_id) if _same_algorithm(record, known)]
+    records = state.of_case(result.case_id)
+    ratchets = {d.name: _ratchet(records, d.name, "") for d in destinations}
+    reruns = [record for record in records if _same_algorithm(record, known)]
     for record in reruns:
         older = record.delivery.revision < result.revision
         if older and record.open and not record.claimed:
@@ -125,16 +126,17 @@ def claim(
             _publish(state, stopped(record, Standing.SUPPRESSED, RESULT_LOST), now)
             continue
         case = replace(case, observed_at=fresh_at)
-        if _waits_for_priority(state, record, now):
+        beside = state.of_case(case.case_id)
+        if _waits_for_priority(beside, record, now):
             state.save(replace(record, next_at=now + _AFTER_PRIORITY))
             continue
-        if known.result.policy_awaited or _another_is_on_its_way(state, record):
+        if known.result.policy_awaited or _another_is_on_its_way(beside, record):
             state.save(replace(record, next_at=now + _AGAIN))
             continue
-        if _has_newer(state, record):
+        if _has_newer(beside, record):
             _publish(state, stopped(record, Standing.SUPPRESSED, SUPERSEDED), now)
             continue
-        ratchet = _ratchet(state, case.case_id, destination.name, record.id)
+        ratchet = _ratchet(beside, destination.name, record.id)
         standing, rule = judge(record.delivery.kind, known.result, case, destination, ratchet=ratchet, now=now)
         if rule is priority.PROJECTION_STALE:
             state.save(replace(record, next_at=now + _AGAIN))
@@ -184,13 +186,13 @@ def _publish(state: State, record: DeliveryRecord, now: datetime) -> None:
     state.publish(counted, now)
 
 
-def _has_newer(state: State, record: DeliveryRecord) -> bool:
+def _has_newer(beside: Sequence[DeliveryRecord], record: DeliveryRecord) -> bool:
     """Whether a rerun was planned while this one was on its way or held."""
     mine = record.delivery
     return any(
         (other.delivery.algorithm, other.delivery.version) == (mine.algorithm, mine.version)
         and other.delivery.revision > mine.revision
-        for other in state.of_case(mine.case_id)
+        for other in beside
     )
 
 
@@ -199,11 +201,11 @@ def _same_algorithm(record: DeliveryRecord, known: KnownResult) -> bool:
     return (record.delivery.algorithm, record.delivery.version) == (algorithm.name, algorithm.version)
 
 
-def _ratchet(state: State, case_id: str, destination: str, own: str) -> Ratchet:
+def _ratchet(records: Sequence[DeliveryRecord], destination: str, own: str) -> Ratchet:
     """What this destination has, or may have, been sent for the case, apart from the delivery itself."""
     sent = [
         (record.priority, record.delivery.algorithm, record.delivery.version)
-        for record in state.of_case(case_id)
+        for record in records
         if record.delivery.destination == destination
         and record.delivery.kind is Kind.PRIORITY
         and record.raised
@@ -212,18 +214,18 @@ def _ratchet(state: State, case_id: str, destination: str, own: str) -> Ratchet:
     return Ratchet(tuple(sent))
 
 
-def _another_is_on_its_way(state: State, record: DeliveryRecord) -> bool:
+def _another_is_on_its_way(beside: Sequence[DeliveryRecord], record: DeliveryRecord) -> bool:
     """A priority waits for the other priorities of its case: what they come to decides whether it still raises."""
     mine = record.delivery
     return mine.kind is Kind.PRIORITY and any(
         other.claimed
         and other.id != record.id
         and (other.delivery.kind, other.delivery.destination) == (mine.kind, mine.destination)
-        for other in state.of_case(mine.case_id)
+        for other in beside
     )
 
 
-def _waits_for_priority(state: State, record: DeliveryRecord, now: datetime) -> bool:
+def _waits_for_priority(beside: Sequence[DeliveryRecord], record: DeliveryRecord, now: datetime) -> bool:
     """The priority goes first: what else there is of a result waits for its first attempt, but not for long."""
     if record.delivery.kind is Kind.PRIORITY or now - record.planned_at > _PRIORITY_FIRST:
         return False
@@ -232,5 +234,5 @@ def _waits_for_priority(state: State, record: DeliveryRecord, now: datetime) -> 
         and other.result_id == record.result_id
         and other.open
         and other.failures == 0
-        for other in state.of_case(record.delivery.case_id)
+        for other in beside
     )

@@ -43,6 +43,21 @@ _NEXT = sa.select(sa.func.min(DELIVERIES.c.next_us)).where(_AT, _WAITING)
 _OF_CASE = sa.select(DELIVERIES).where(DELIVERIES.c.case_id == sa.bindparam("case_id"))
 _CASE = sa.select(CASES.c.state).where(CASES.c.case_id == sa.bindparam("case_id"))
 _KNOWN = sa.select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id == sa.bindparam("delivery_id"))
+_CASE_VERSION = sa.select(CASES.c.version).where(CASES.c.case_id == sa.bindparam("of_case"))
+_ADD_CASE = CASES.insert()
+_RENEW_CASE = CASES.update().where(CASES.c.case_id == sa.bindparam("of_case"))
+_RESULT = sa.select(RESULTS.c.result, RESULTS.c.headers).where(RESULTS.c.result_id == sa.bindparam("of"))
+_UNPLANNED = sa.select(RESULTS.c.result, RESULTS.c.headers).where(
+    RESULTS.c.case_id == sa.bindparam("of"), ~RESULTS.c.planned
+)
+_ADD_RESULT = RESULTS.insert()
+_RESULT_PLANNED = RESULTS.update().where(RESULTS.c.result_id == sa.bindparam("of")).values(planned=True)
+_RECORD = sa.select(DELIVERIES).where(DELIVERIES.c.delivery_id == sa.bindparam("of"))
+_REVISIONS = (
+    sa.select(POLICIES.c.revision, POLICIES.c.version, POLICIES.c.state)
+    .where(POLICIES.c.algorithm == sa.bindparam("of"))
+    .order_by(POLICIES.c.revision)
+)
 _ADD = DELIVERIES.insert()
 _DOCUMENT = sa.select(DOCUMENTS.c.document).where(DOCUMENTS.c.delivery_id == sa.bindparam("of"))
 _KEEP_DOCUMENT = DOCUMENTS.insert()
@@ -61,16 +76,14 @@ class SqlState:
 
     def put_case(self, message: cases_pb2.CaseState) -> bool:
         """Keep a case state that is newer than the known one."""
-        known = self._connection.execute(
-            sa.select(CASES.c.version).where(CASES.c.case_id == message.case_id)
-        ).scalar_one_or_none()
+        known = self._connection.execute(_CASE_VERSION, {"of_case": message.case_id}).scalar_one_or_none()
         if known is not None and known >= message.version:
             return False
         values = {"version": message.version, "state": message.SerializeToString(deterministic=True)}
         if known is None:
-            self._connection.execute(CASES.insert().values(case_id=message.case_id, **values))
+            self._connection.execute(_ADD_CASE, {"case_id": message.case_id, **values})
         else:
-            self._connection.execute(CASES.update().where(CASES.c.case_id == message.case_id).values(**values))
+            self._connection.execute(_RENEW_CASE, {"of_case": message.case_id, **values})
         return True
 
     def put_policy(self, message: policies_pb2.Policy) -> None:
@@ -89,19 +102,17 @@ class SqlState:
 
     def put_result(self, message: findings_pb2.Result, headers: dict[str, str]) -> KnownResult | None:
         """Keep a result; None where it is known. Raises as `result_of`."""
-        known = sa.select(RESULTS.c.result_id).where(RESULTS.c.result_id == message.result_id)
-        if self._connection.execute(known).first() is not None:
+        if self._connection.execute(_RESULT, {"of": message.result_id}).first() is not None:
             return None
         result = KnownResult(self._domain(message), headers)
-        self._connection.execute(
-            RESULTS.insert().values(
-                result_id=message.result_id,
-                case_id=message.case_id,
-                planned=False,
-                headers=json.dumps(headers, separators=(",", ":")),
-                result=message.SerializeToString(deterministic=True),
-            )
-        )
+        row = {
+            "result_id": message.result_id,
+            "case_id": message.case_id,
+            "planned": False,
+            "headers": json.dumps(headers, separators=(",", ":")),
+            "result": message.SerializeToString(deterministic=True),
+        }
+        self._connection.execute(_ADD_RESULT, row)
         return result
 
     def case(self, case_id: str) -> CaseState | None:
@@ -109,14 +120,14 @@ class SqlState:
         return case_of(cases_pb2.CaseState.FromString(found)) if found is not None else None
 
     def result(self, result_id: str) -> KnownResult | None:
-        rows = self._results(RESULTS.c.result_id == result_id)
+        rows = self._results(_RESULT, result_id)
         return rows[0] if rows else None
 
     def unplanned(self, case_id: str) -> Sequence[KnownResult]:
-        return self._results((RESULTS.c.case_id == case_id) & ~RESULTS.c.planned)
+        return self._results(_UNPLANNED, case_id)
 
     def planned(self, result_id: str) -> None:
-        self._connection.execute(RESULTS.update().where(RESULTS.c.result_id == result_id).values(planned=True))
+        self._connection.execute(_RESULT_PLANNED, {"of": result_id})
 
     def add(self, record: DeliveryRecord) -> bool:
         if self._connection.execute(_KNOWN, {"delivery_id": record.id}).first() is not None:
@@ -128,7 +139,7 @@ class SqlState:
         self._connection.execute(_SAVE, {"of": record.id, **_values(record)})
 
     def record(self, delivery_id: str) -> DeliveryRecord | None:
-        row = self._connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.delivery_id == delivery_id)).first()
+        row = self._connection.execute(_RECORD, {"of": delivery_id}).first()
         return _record(row) if row is not None else None
 
     def of_case(self, case_id: str) -> Sequence[DeliveryRecord]:
@@ -175,8 +186,8 @@ class SqlState:
         # The trace of the result that the delivery came from, whatever made it change.
         self._transaction.publish(replace(event, headers=record.headers))
 
-    def _results(self, where: sa.ColumnElement[bool]) -> list[KnownResult]:
-        rows = self._connection.execute(sa.select(RESULTS.c.result, RESULTS.c.headers).where(where)).all()
+    def _results(self, which: sa.Select[Any], of: str) -> list[KnownResult]:
+        rows = self._connection.execute(which, {"of": of}).all()
         known = []
         for row in rows:
             # A package that was changed since leaves nothing that could still be rendered as it was meant.
@@ -195,11 +206,7 @@ class SqlState:
         """
         if message.algorithm in self._silenced:
             return PolicySeen(silent=True, awaited=False)
-        rows = self._connection.execute(
-            sa.select(POLICIES.c.revision, POLICIES.c.version, POLICIES.c.state)
-            .where(POLICIES.c.algorithm == message.algorithm)
-            .order_by(POLICIES.c.revision)
-        ).all()
+        rows = self._connection.execute(_REVISIONS, {"of": message.algorithm}).all()
         if message.policy_revision > max((row.revision for row in rows), default=0):
             return PolicySeen(silent=False, awaited=True)
         newest = [row.state for row in rows if row.version == message.algorithm_version][-1:]

@@ -50,6 +50,13 @@ _DUE = (
     .order_by(CASES.c.opened_us.desc())
     .limit(sa.bindparam("limit"))
 )
+_OPEN = CASES.insert()
+_ADOPT = CASES.update().where(_THIS).values(study_instance_uid=sa.bindparam("study"))
+_ATTACHED = sa.select(CASE_ORDERS.c.fact_id).where(CASE_ORDERS.c.case_id == sa.bindparam("this_case"))
+_ATTACH = CASE_ORDERS.insert()
+_REATTACH = (
+    CASE_ORDERS.update().where(CASE_ORDERS.c.fact_id == sa.bindparam("fact")).values(case_id=sa.bindparam("to_case"))
+)
 _NEXT_LOOK = sa.select(sa.func.min(CASES.c.look_us))
 _DECIDED: dict[str, sa.BindParameter[object]] = {
     name: sa.bindparam(f"new_{name}") for name in ("look_us", "superseded_by", "failures")
@@ -81,28 +88,25 @@ class SqlCaseBook(SqlFacts):
         return _case_row(self._connection.execute(_ROW, {"this_case": case_id}).one())
 
     def attached_orders(self, case_id: str) -> Sequence[OrderFact]:
-        return self._order_facts(
-            self._connection.execute(sa.select(CASE_ORDERS.c.fact_id).where(CASE_ORDERS.c.case_id == case_id)).scalars()
-        )
+        return self._order_facts(self._connection.execute(_ATTACHED, {"this_case": case_id}).scalars())
 
     def open_case(self, case_id: str, site: str, study_instance_uid: str, at: datetime) -> CaseRow:
-        self._connection.execute(
-            CASES.insert().values(
-                case_id=case_id, site=site, study_instance_uid=study_instance_uid or None, opened_us=microseconds(at)
-            )
-        )
+        row = {
+            "case_id": case_id,
+            "site": site,
+            "study_instance_uid": study_instance_uid or None,
+            "opened_us": microseconds(at),
+        }
+        self._connection.execute(_OPEN, row)
         return CaseRow(case_id, site, study_instance_uid, at)
 
     def attach_orders(self, case_id: str, facts: Iterable[OrderFact]) -> None:
         for fact in facts:
-            where = CASE_ORDERS.c.fact_id == fact.fact_id
-            if self._connection.execute(CASE_ORDERS.update().where(where).values(case_id=case_id)).rowcount == 0:
-                self._connection.execute(CASE_ORDERS.insert().values(fact_id=fact.fact_id, case_id=case_id))
+            if self._connection.execute(_REATTACH, {"fact": fact.fact_id, "to_case": case_id}).rowcount == 0:
+                self._connection.execute(_ATTACH, {"fact_id": fact.fact_id, "case_id": case_id})
 
     def adopt_study(self, case_id: str, study_instance_uid: str) -> None:
-        self._connection.execute(
-            CASES.update().where(CASES.c.case_id == case_id).values(study_instance_uid=study_instance_uid)
-        )
+        self._connection.execute(_ADOPT, {"this_case": case_id, "study": study_instance_uid})
 
     def look_at(self, case_id: str, at: datetime, cause: Mapping[str, str]) -> None:
         look = {"this_case": case_id, "at_us": microseconds(at), "because": json.dumps(dict(cause))}
