@@ -348,6 +348,7 @@ async def test_records_gather_while_their_consumer_is_in_no_hurry(log: EventLog,
         async def sleep(self, seconds: float) -> None:
             if seconds == 7.0:
                 await log.append([event("b"), event("c")])
+                await asyncio.sleep(0.3)  # a clock that hurries leaves no time to ask a broker
             await super().sleep(seconds)
 
     def count(transaction: SqlTransaction) -> None:

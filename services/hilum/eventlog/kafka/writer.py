@@ -25,13 +25,15 @@ from hilum.eventlog.port import TopicPartition
 _RETRY_SECONDS = 0.2
 _STOP_SECONDS = 5.0
 
+_Done = asyncio.Future[None] | Future[None]
+
 
 @dataclass(slots=True, eq=False)
 class Append:
     """Events that are acknowledged together. ``loop``: where ``done`` is told; None for a thread that blocks."""
 
     records: Sequence[Outgoing]
-    done: "asyncio.Future[None] | Future[None]"
+    done: _Done
     loop: asyncio.AbstractEventLoop | None
     size: int
     left: int
@@ -79,6 +81,7 @@ class Writer:
         self._bytes = 0
         self._arrived: list[Append] = []
         self._lines: dict[TopicPartition, _Line] = {}
+        self._answers: dict[asyncio.AbstractEventLoop | None, list[tuple[_Done, HilumError | None]]] = {}
         self._unfinished: deque[Append] = deque()  # by when they are due
         self._timer: asyncio.TimerHandle | None = None
         self._producer: _Producer | None = None
@@ -121,6 +124,7 @@ class Writer:
             await asyncio.wait(sending)
         if self._stopping:
             await asyncio.wait(self._stopping, timeout=_STOP_SECONDS)
+        self._answer()
 
     def _take(self) -> None:
         """Put what arrived into the lines of its partitions."""
@@ -213,23 +217,28 @@ class Writer:
         self._finish(whole, None)
 
     def _finish(self, appends: Iterable[Append], failure: HilumError | None) -> None:
-        """Tell their callers, and wake each loop once."""
-        done: dict[asyncio.AbstractEventLoop | None, list[asyncio.Future[None] | Future[None]]] = {}
+        """Their callers are told at this loop's next turn, with those of the batches that end beside this one."""
         freed = 0
         for append in appends:
             if not append.over:
                 append.over = True
                 freed += append.size
-                done.setdefault(append.loop, []).append(append.done)
+                if not self._answers:
+                    self._loop.call_soon(self._answer)
+                self._answers.setdefault(append.loop, []).append((append.done, failure))
         with self._gate:
             self._bytes -= freed
-        _tell(done.pop(None, ()), failure)
-        for loop, futures in done.items():
-            assert loop is not None
-            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-                loop.call_soon_threadsafe(_tell, futures, failure)
         while self._unfinished and self._unfinished[0].over:
             self._unfinished.popleft()
+
+    def _answer(self) -> None:
+        """Wake each loop once: a wake-up costs more than an answer."""
+        answers, self._answers = self._answers, {}
+        _tell(answers.pop(None, ()))
+        for loop, told in answers.items():
+            assert loop is not None
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                loop.call_soon_threadsafe(_tell, told)
 
     # Producers.
 
@@ -265,8 +274,8 @@ def _failure(error: Exception) -> HilumError:
     return Unavailable("log_unavailable", f"the event log did not take the events: {type(error).__name__}")
 
 
-def _tell(futures: "Sequence[asyncio.Future[None] | Future[None]]", failure: HilumError | None) -> None:
-    for future in futures:
+def _tell(answers: Iterable[tuple[_Done, HilumError | None]]) -> None:
+    for future, failure in answers:
         if future.done():
             continue  # cancelled
         if failure is None:
