@@ -31,6 +31,7 @@ from hilum.eventlog.port import Event, StartOffset, TopicPartition
 
 _T = TypeVar("_T")
 _OPEN_SECONDS = 60.0
+_GOODBYE_SECONDS = 0.2
 _BATCH_BYTES = 512 * 1024
 _LARGEST_BATCH_BYTES = cluster.LARGEST_BYTES + 64 * 1024
 
@@ -182,6 +183,14 @@ class KafkaEventLog:
             started.set_exception(error)
 
     async def _live(self, started: "Future[None]") -> None:
+        try:
+            await self._serve(started)
+        finally:
+            if self._settings.tls is not None:
+                # The library closes a connection and does not wait for TLS to say goodbye; the loop must.
+                await self._clock.sleep(_GOODBYE_SECONDS)
+
+    async def _serve(self, started: "Future[None]") -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         options = self._settings.connection()
