@@ -98,7 +98,7 @@ class World:
         for field, value in changes.items():
             setattr(task, field, value)
         sent = event_of(topics.TASKS[urgency], task.case_id, task, event or f"event-{number}", NOW)
-        await self.log.append([replace(sent, headers=headers)])
+        await self.log.append([replace(sent, headers=headers or {})])
 
     async def results(self, count: int) -> list[findings_pb2.Result]:
         """The results in the log once there are ``count``, and a moment more for any beyond."""
