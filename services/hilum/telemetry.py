@@ -53,6 +53,19 @@ def configure(service: str, otlp_endpoint: str | None, monotonic: Callable[[], f
     return provider
 
 
+class Root(NamedTuple):
+    """The first span of a trace, current nowhere: who began it ends it. ``headers`` carry its context."""
+
+    span: Span
+    headers: Mapping[str, str]
+
+
+def _unrecorded() -> Root:
+    """Said to all who follow, or each of them would begin a trace of its own (W3C Trace Context, trace-flags)."""
+    identity = f"{_IDENTITIES.generate_trace_id():032x}-{_IDENTITIES.generate_span_id():016x}"
+    return Root(INVALID_SPAN, {"traceparent": f"00-{identity}-00"})
+
+
 class AtMost(Sampler):
     """So many traces begin in a second; what else begins in it is not recorded, and neither is what follows from it."""
 
@@ -61,12 +74,15 @@ class AtMost(Sampler):
         self._monotonic = monotonic
         self._second = 0
         self._begun = 0
+        self.unrecorded = _unrecorded()
+        """What stands for every trace that is not recorded in this second."""
 
     def is_reached(self) -> bool:
         """Whether a trace that begins now would not be recorded."""
         second = int(self._monotonic())
         if second != self._second:
             self._second, self._begun = second, 0
+            self.unrecorded = _unrecorded()
         return self._begun >= self._traces
 
     def should_sample(self, *asked: Any, **named: Any) -> SamplingResult:
@@ -128,19 +144,10 @@ class _Roots:
     bound: AtMost | None = None
 
 
-class Root(NamedTuple):
-    """The first span of a trace, current nowhere: who began it ends it. ``headers`` carry its context."""
-
-    span: Span
-    headers: Mapping[str, str]
-
-
 def root(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Root:
     """Begin a trace, for what is handled many at a time. One that will not be recorded costs next to nothing."""
     if _Roots.bound is not None and _Roots.bound.is_reached():
-        # Said to all who follow, or each of them would begin a trace of its own (W3C Trace Context, trace-flags).
-        identity = f"{_IDENTITIES.generate_trace_id():032x}-{_IDENTITIES.generate_span_id():016x}"
-        return Root(INVALID_SPAN, {"traceparent": f"00-{identity}-00"})
+        return _Roots.bound.unrecorded
     started = TRACER.start_span(name, Context(), kind)
     headers: dict[str, str] = {}
     _PROPAGATOR.inject(headers, trace.set_span_in_context(started, Context()))

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -171,7 +171,7 @@ class System:
 
     async def say_result(self, result: Result) -> None:
         event = event_of(topics.FINDINGS, result.case_id, result, derived_id("result", result.result_id), _now())
-        await self.log.append([replace(event, headers=headers_of_current_context())])
+        await self.log.append([event._replace(headers=headers_of_current_context())])
 
     async def until(self, found: Callable[[dict[str, Delivery]], bool], seconds: float = 20.0) -> dict[str, Delivery]:
         """The newest statement of each kind of delivery, once ``found`` holds of them."""

@@ -2,8 +2,8 @@
 
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
@@ -11,8 +11,7 @@ from google.protobuf.message import Message
 from hilum.contracts.topics import Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A fact to be appended. ``headers`` carry the W3C trace context (`hilum.telemetry`)."""
 
     topic: str
@@ -21,11 +20,10 @@ class Event:
     value: bytes
     event_id: str
     time: datetime
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An event at its place in the log."""
 
     event: Event

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ _MESSAGES = Tally("hilum.ingest.messages", ("transport", "code", "reason"), "mes
 _REPEATS = metrics.get_meter("hilum").create_counter("hilum.ingest.repeats", description="control IDs seen again")
 LARGE = 64 * 1024
 """Bytes from which judging a message leaves the event loop."""
+_TURNS = 3  # of the event loop, in which they are read
 _TOGETHER = 128  # messages handled in one go; keeps the event loop responsive
 
 
@@ -62,14 +64,25 @@ class Intake:
     append and one sync, and the processor's caches hold one step at a time.
     """
 
-    def __init__(self, feeds: Feeds, log: RawLog, clock: Clock, ids: Ids, processing_id: str = "P") -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        log: RawLog,
+        clock: Clock,
+        ids: Ids,
+        processing_id: str = "P",
+        in_hand: AbstractContextManager[None] | None = None,
+    ) -> None:
+        """``in_hand`` is entered while there are messages to answer."""
         self._feeds = feeds
         self._log = log
+        self._in_hand = in_hand or nullcontext()
         self._clock = clock
         self._ids = ids
         self._config = AcknowledgementConfig(feeds.own_application, processing_id=processing_id)
         self._arrived: list[_Arrival] = []
         self._handling: set[asyncio.Task[None]] = set()
+        self._working: asyncio.Task[None] | None = None
 
     def take(self, raw: bytes, transport: str, answer: Answer) -> None:
         """Judge, keep, answer. A log that does not keep it is answered AR."""
@@ -93,25 +106,35 @@ class Intake:
             self._start(self._handle_large(arrival))
             return
         self._arrived.append(arrival)
-        if len(self._arrived) == 1:
-            asyncio.get_running_loop().call_soon(self._handle_arrived)
-        elif len(self._arrived) >= _TOGETHER:
-            self._handle_arrived()
+        if self._working is None:
+            self._working = self._start(self._work())
 
-    def _handle_arrived(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        if arrived:  # or they were too many to wait
-            self._start(self._handle(arrived))
+    async def _work(self) -> None:
+        """One batch at a time: what arrived in this turn of the event loop, then what arrives while the log syncs."""
+        # Side by side, the threads of event loop and log would take the interpreter's lock from each other.
+        try:
+            with self._in_hand:
+                while self._arrived:
+                    batch = self._arrived[:_TOGETHER]
+                    del self._arrived[:_TOGETHER]
+                    await self._handle(batch)
+                    if self._arrived:  # they are many: those who were answered just now will send again at once
+                        for _ in range(_TURNS):
+                            await self._clock.sleep(0)
+        finally:
+            self._working = None
 
-    def _start(self, handling: Coroutine[None, None, None]) -> None:
+    def _start(self, handling: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(handling)
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
+        return task
 
     async def _handle_large(self, arrival: _Arrival) -> None:
         received_at = self._clock.now()
-        judged = await asyncio.to_thread(self._judge, arrival, received_at)
-        await self._finish([arrival], [judged], received_at)
+        with self._in_hand:
+            judged = await asyncio.to_thread(self._judge, arrival, received_at)
+            await self._finish([arrival], [judged], received_at)
 
     async def _handle(self, arrived: Sequence[_Arrival]) -> None:
         received_at = self._clock.now()

@@ -41,8 +41,8 @@ class IngestService:
         self._digestion = Digestion(feeds)
         site = platform.site
         self._precedence = Precedence(platform.clock)
-        raw_log = EventLogRaw(site.site, site.revision, platform.log, platform.objects, self._precedence)
-        self._intake = Intake(feeds, raw_log, platform.clock, platform.ids, site.processing_id)
+        raw_log = EventLogRaw(site.site, site.revision, platform.log, platform.objects)
+        self._intake = Intake(feeds, raw_log, platform.clock, platform.ids, site.processing_id, self._precedence)
         limits = MllpLimits(
             message_bytes=settings.message_bytes,
             connections=settings.connections,

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -127,7 +127,7 @@ class SqlTransaction:
         }
         key = self.connection.execute(_ADD_TO_OUTBOX, row).inserted_primary_key
         assert key is not None
-        self.published.append(Outgoing(key.sequence, replace(event, headers=headers)))
+        self.published.append(Outgoing(key.sequence, event._replace(headers=headers)))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

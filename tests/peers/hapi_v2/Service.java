@@ -23,8 +23,8 @@ import java.nio.file.StandardOpenOption;
 import java.util.Map;
 
 /**
- * PORT FILE: HAPI's HL7Service on loopback. Each message is appended to FILE and forced to the disk before its
- * acknowledgement goes out. Prints {"port":N} when it listens; ends when its standard input does.
+ * PORT FILE [validating]: HAPI's HL7Service on loopback. Each message is appended to FILE and forced to the disk before
+ * its acknowledgement goes out; validating is with the checks of a context of its defaults. Prints {"port":N} when it listens; ends when its standard input does.
  */
 public class Service {
     public static void main(String[] args) throws Exception {
@@ -32,7 +32,10 @@ public class Service {
         Loopback sockets = new Loopback();
         try (FileChannel file = FileChannel.open(
                         Path.of(args[1]), StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.APPEND);
-                DefaultHapiContext context = new DefaultHapiContext(ValidationContextFactory.noValidation())) {
+                DefaultHapiContext context = new DefaultHapiContext(
+                        args.length > 2
+                                ? ValidationContextFactory.defaultValidation()
+                                : ValidationContextFactory.noValidation())) {
             context.setSocketFactory(sockets);
             context.setLowerLayerProtocol(new MinLowerLayerProtocol(true));
             HL7Service service = context.newServer(port, false);

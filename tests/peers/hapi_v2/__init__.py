@@ -108,9 +108,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(file: Path, log: Path, port: int = 0) -> Iterator[Service]:
-    """HAPI's HL7Service, which forces each message to ``file`` before it acknowledges it; ended on leaving."""
-    arguments = command("Service", port, file)
+def serving(
+    file: Path, log: Path, port: int = 0, *, validating: bool = False, under: Sequence[str] = ()
+) -> Iterator[Service]:
+    """HAPI's HL7Service, which forces each message to ``file`` before it acknowledges it; ended on leaving.
+
+    ``validating``: with the checks of a context of its defaults. ``under`` is the command line that its own follows.
+    """
+    arguments = [*under, *command("Service", port, file, *(["validating"] if validating else []))]
     with running(arguments, log, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -295,7 +294,7 @@ async def test_one_trace_leads_from_the_order_to_the_task(system: System) -> Non
         arrived = image("1", accession="A1")
         arrived.received_at.GetCurrentTime()
         traced = event_of(topics.INSTANCES, "1.2", arrived, "traced", datetime.now(UTC))
-        await system.log.append([replace(traced, headers=parent)])
+        await system.log.append([traced._replace(headers=parent)])
         await system.until("tasked")
     (record,) = await system.read(*(topic.name for topic in topics.TASKS.values()))
     assert record.event.headers["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"

@@ -1,7 +1,6 @@
 """`hilum.imaging.ports.Journal` on the event log."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from hilum import telemetry
@@ -74,4 +73,4 @@ class EventJournal:
 
     async def _append(self, event: Event) -> None:
         headers = telemetry.headers_of_current_context()
-        await self._log.append([replace(event, headers=headers)])
+        await self._log.append([event._replace(headers=headers)])

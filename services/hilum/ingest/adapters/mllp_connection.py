@@ -190,6 +190,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _next(self) -> list[Frame | FramingFault]:
         """Several at once; a large one alone: it leaves the event loop, and those behind it would overtake."""
+        if len(self._waiting) == 1:
+            some, self._waiting = self._waiting, []
+            return some
         some = self._waiting[:_TOGETHER]
         large = next((place for place, item in enumerate(some) if len(item.payload) > LARGE), None)
         if large is not None:

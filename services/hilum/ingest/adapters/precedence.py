@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from hilum.clock import Clock
 
-_PAUSE_SECONDS = 0.002  # a sender that waits for its acknowledgement sends the next message sooner
-_PAUSES = 20  # before one message, at most
+# A sender that waits for its acknowledgement sends the next message sooner than in 2 ms. Before one message, at most:
+_PAUSES_SECONDS = (0.002, 0.01, 0.01, 0.01, 0.01)
 _CALM_SECONDS = 0.1  # after so long without a message there is nothing to give way to
 _PATIENCE = timedelta(seconds=30)  # what was received longer ago is digested without a pause
 
@@ -45,9 +45,9 @@ class Precedence:
             return
         if not self._in_hand and self._clock.monotonic() - self._last >= _CALM_SECONDS:
             return
-        for _ in range(_PAUSES):
+        for seconds in _PAUSES_SECONDS:
             # Quiet is what nothing enters while we pause: the time before that may have passed waiting for our lock.
             entered = self._entered
-            self._pause(_PAUSE_SECONDS)
+            self._pause(seconds)
             if not self._in_hand and self._entered == entered:
                 return

@@ -14,7 +14,6 @@ from hilum.contracts.messages.v1.messages_pb2 import RawMessage
 from hilum.eventlog.port import Event, EventLog, Record, event_of
 from hilum.ids import event_id
 from hilum.ingest.adapters.contracts import fact_message
-from hilum.ingest.adapters.precedence import Precedence
 from hilum.ingest.adapters.tables import SIGHTINGS
 from hilum.ingest.domain.facts import Fact, OrderFact, ReportFact
 from hilum.ingest.ports import KeptMessage, Sighting
@@ -27,8 +26,7 @@ _INLINE = 256 * 1024  # larger messages are kept as objects
 class EventLogRaw:
     """`RawLog`: large bytes to the object store first, then the event."""
 
-    def __init__(self, site: str, revision: str, log: EventLog, objects: Objects, precedence: Precedence) -> None:
-        self._precedence = precedence
+    def __init__(self, site: str, revision: str, log: EventLog, objects: Objects) -> None:
         self._site = site
         self._revision = revision
         self._log = log
@@ -42,8 +40,7 @@ class EventLogRaw:
                 object_key = f"messages/{message.sha256.hex()}"
                 await asyncio.to_thread(self._objects.put, object_key, message.payload)
             events.append(self._event(message, object_key))
-        with self._precedence:
-            await self._log.append(events)
+        await self._log.append(events)
 
     def _event(self, message: KeptMessage, object_key: str) -> Event:
         seconds, rest = divmod(microseconds(message.received_at), 1_000_000)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -184,7 +183,7 @@ class SqlState:
             now,
         )
         # The trace of the result that the delivery came from, whatever made it change.
-        self._transaction.publish(replace(event, headers=record.headers))
+        self._transaction.publish(event._replace(headers=record.headers))
 
     def _results(self, which: sa.Select[Any], of: str) -> list[KnownResult]:
         rows = self._connection.execute(which, {"of": of}).all()
