@@ -121,3 +121,26 @@ def test_a_tally_is_read_when_metrics_are_collected(monkeypatch: pytest.MonkeyPa
     (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
     points = {str((point.attributes or {})["code"]): point.value for point in metric.data.data_points}  # type: ignore[union-attr]
     assert (metric.name, points) == ("things", {"AA": 2, "AE": 1})
+
+
+def test_a_trace_beyond_the_bound_costs_nothing_and_says_that_it_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    bound = telemetry.AtMost(1, lambda: now)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(ParentBased(bound))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "TRACER", provider.get_tracer("test"))
+    monkeypatch.setattr(telemetry._Roots, "bound", bound)
+    begun = [telemetry.root("first"), telemetry.root("second")]
+    now = 1.0
+    begun += [telemetry.root("third"), telemetry.root("fourth")]
+    for each in begun:
+        each.span.end()
+    assert [span.name for span in exporter.get_finished_spans()] == ["first", "third"]
+    sampled = [int(each.headers["traceparent"].rsplit("-", 1)[1], 16) & 1 for each in begun]
+    assert sampled == [1, 0, 1, 0]
+    assert begun[1].headers != begun[3].headers
+    with telemetry.span("follows", headers=begun[1].headers) as following:
+        assert not following.is_recording()

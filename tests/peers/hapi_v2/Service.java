@@ -7,6 +7,7 @@ import ca.uhn.hl7v2.protocol.MetadataKeys;
 import ca.uhn.hl7v2.protocol.ReceivingApplication;
 import ca.uhn.hl7v2.protocol.ReceivingApplicationException;
 import ca.uhn.hl7v2.util.StandardSocketFactory;
+import ca.uhn.hl7v2.util.idgenerator.InMemoryIDGenerator;
 import ca.uhn.hl7v2.validation.impl.ValidationContextFactory;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -36,6 +37,7 @@ public class Service {
                         args.length > 2
                                 ? ValidationContextFactory.defaultValidation()
                                 : ValidationContextFactory.noValidation())) {
+            context.getParserConfiguration().setIdGenerator(new InMemoryIDGenerator()); // the default leaves a file behind
             context.setSocketFactory(sockets);
             context.setLowerLayerProtocol(new MinLowerLayerProtocol(true));
             HL7Service service = context.newServer(port, false);
