@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ class World:
         for field, value in changes.items():
             setattr(task, field, value)
         sent = event_of(topics.TASKS[urgency], task.case_id, task, event or f"event-{number}", NOW)
-        await self.log.append([replace(sent, headers=headers or {})])
+        await self.log.append([sent._replace(headers=headers or {})])
 
     async def results(self, count: int) -> list[findings_pb2.Result]:
         """The results in the log once there are ``count``, and a moment more for any beyond."""

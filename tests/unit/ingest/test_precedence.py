@@ -86,3 +86,34 @@ def test_in_the_thread_that_answers_it_does_not_pause() -> None:
     with precedence:
         precedence.give_way(NOW)
     assert clock.pauses == 0
+
+
+def test_time_that_passed_without_a_message_is_no_quiet_when_one_comes_in_the_pause() -> None:
+    """The event loop may have waited that long for the lock that digestion held: nothing could arrive."""
+    clock = Clock()
+    arriving = 3
+
+    def pause(seconds: float) -> None:
+        nonlocal arriving
+        clock.pause(seconds)
+        if arriving:
+            arriving -= 1
+            with precedence:
+                pass
+
+    precedence = Precedence(clock, pause)
+    with precedence:
+        pass
+    clock.passed += 0.02
+    elsewhere(precedence.give_way, NOW)
+    assert clock.pauses == 4
+
+
+def test_long_after_the_last_message_there_is_no_pause() -> None:
+    clock = Clock()
+    precedence = Precedence(clock, clock.pause)
+    with precedence:
+        pass
+    clock.passed += 0.2
+    elsewhere(precedence.give_way, NOW)
+    assert clock.pauses == 0
