@@ -281,6 +281,22 @@ async def test_a_database_that_fails_under_a_handler_is_no_fault_of_the_record(
     assert await notes(store) == ["a@0"]
 
 
+async def test_a_transaction_that_the_database_ended_by_itself_is_not_applied_in_pieces(store: SqlStore) -> None:
+    """SQLite does that when memory or room runs out; a handler may fail with an error that says nothing of it."""
+
+    def ended(transaction: SqlTransaction, heard: Record) -> None:
+        note(transaction, heard)
+        if heard.offset == 1:
+            transaction.connection.exec_driver_sql("ROLLBACK")
+            raise ValueError
+
+    records = [record("a", 0), record("b", 1), record("c", 2)]
+    with pytest.raises(Unavailable):
+        await store.consume(GROUP, records, ended, lambda _record, _error: GiveUp(None))
+    assert await notes(store) == []
+    assert await store.position(GROUP, PLACE) == 0
+
+
 # The outbox and its relay.
 
 
@@ -439,6 +455,22 @@ async def test_what_was_relayed_leaves_the_database_with_the_next_that_is_publis
     assert await waiting(beside) == ["a"]  # a crash now would relay it once more
     await store.transact(publish_all("b"))
     assert await waiting(beside) == ["b"]
+
+
+async def test_what_came_behind_a_gap_is_relayed_though_nothing_else_is_published(
+    open_store: OpenStore, log: EventLog
+) -> None:
+    """The word of another process, or of a commit whose answer was lost, came while what lay before was relayed."""
+    store, beside = open_store(), open_store()
+    await store.transact(publish_all("a"))
+    await beside.transact(publish_all("b"))
+    await store.transact(publish_all("c"))
+    carrying = asyncio.create_task(relay(store, log, QuickClock()))
+    async with asyncio.timeout(30):
+        records = await read_all(log, 3)
+    carrying.cancel()
+    await asyncio.wait([carrying])
+    assert [record.event.event_id for record in records] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("end", ["forgets", "closes"])

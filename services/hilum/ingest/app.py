@@ -150,17 +150,20 @@ class Intake:
 
     def _judge(self, arrival: _Arrival, received_at: datetime) -> _InHand | None:
         """None for a defect of ours."""
-        raw, transport, answer, fault = arrival
         try:
-            if fault is None:
-                begun = root(f"ingest receives {transport}", SpanKind.SERVER)
-                outcome, header, _, _ = judge(raw, self._feeds.rules)
-            else:
-                begun = root(f"ingest refuses {transport}", SpanKind.SERVER)
-                outcome, header = Outcome("AE", "207", fault.code, fault.text), read_header(raw)
+            return self._judged(arrival, received_at)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns one message and no other
             _LOG.error("a message was not judged for a defect of ours: %s", type(error).__name__)
             return None
+
+    def _judged(self, arrival: _Arrival, received_at: datetime) -> _InHand:
+        raw, transport, answer, fault = arrival
+        if fault is None:
+            begun = root(f"ingest receives {transport}", SpanKind.SERVER)
+            outcome, header, _, _ = judge(raw, self._feeds.rules)
+        else:
+            begun = root(f"ingest refuses {transport}", SpanKind.SERVER)
+            outcome, header = Outcome("AE", "207", fault.code, fault.text), read_header(raw)
         message = KeptMessage(
             self._ids.new(),
             self._feeds.key(header),
@@ -198,7 +201,15 @@ class Intake:
         for (_, _, _, _, answer), receipt in zip(messages, receipts, strict=True):
             answer(receipt)
 
-    def _receipt(self, each: _InHand, told_at: datetime, lost: Unavailable | None) -> Receipt:
+    def _receipt(self, each: _InHand, told_at: datetime, lost: Unavailable | None) -> Receipt | None:
+        """None for a defect of ours: the message is kept, and its sender will send it again."""
+        try:
+            return self._told(each, told_at, lost)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns one message and no other
+            _LOG.error("a message was not answered for a defect of ours: %s", type(error).__name__)
+            return None
+
+    def _told(self, each: _InHand, told_at: datetime, lost: Unavailable | None) -> Receipt:
         message, outcome, header, begun, _ = each
         event_id = message.event_id
         if lost is not None:

@@ -39,7 +39,9 @@ async def relay(outbox: Outbox, log: EventLog, clock: Clock) -> None:
                     await outbox.outbox_news.wait()
             except TimeoutError:
                 await outbox.forget()
-                await outbox.outbox_news.wait()
+                # What lay behind a gap, a commit whose answer was lost say, came without a word of its own.
+                if not await outbox.outgoing(1):
+                    await outbox.outbox_news.wait()
             outbox.outbox_news.clear()
             while waiting := await outbox.outgoing(_BATCH):
                 await log.append([outgoing.event for outgoing in waiting])

@@ -138,8 +138,12 @@ class SqlTransaction:
             yield
         except Exception as error:
             if not of_database(error):  # then the transaction as a whole is not applied
-                self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT within")
-                self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
+                try:
+                    self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT within")
+                    self.connection.exec_driver_sql("RELEASE SAVEPOINT within")
+                except sa.exc.DBAPIError:  # the database has ended the transaction by itself: nothing of it stands
+                    ended = sqlite3.OperationalError("the transaction is no more")
+                    raise sa.exc.OperationalError("SAVEPOINT within", None, ended) from error
                 del self.published[published:], self.told[told:]
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT within")

@@ -154,18 +154,23 @@ async def test_a_message_that_no_log_takes_harms_no_other_of_its_batch(feeds: Fe
     assert log.kept == [ONE, THREE]
 
 
-async def test_a_defect_of_our_judgement_concerns_one_message(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = app.judge
+@pytest.mark.parametrize(("step", "kept"), [("judge", [ONE, THREE]), ("acknowledge", [ONE, TWO, THREE])])
+async def test_a_defect_of_ours_concerns_one_message(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch, step: str, kept: list[bytes]
+) -> None:
+    real = getattr(app, step)
 
-    def judge(raw: bytes, rules: Any) -> Any:
-        if raw == TWO:
+    def broken(what: Any, *rest: Any) -> Any:
+        if TWO in (what, bytes(getattr(what, "line", b"")) + TWO[TWO.index(b"\r") :]):
             raise RuntimeError
-        return real(raw, rules)
+        return real(what, *rest)
 
-    monkeypatch.setattr(app, "judge", judge)
-    sender = Sender(feeds, Batches())
+    monkeypatch.setattr(app, step, broken)
+    log = Batches()
+    sender = Sender(feeds, log)
     sender.send(ONE, TWO, THREE)
     assert sorted(await sender.all_answered()) == [(0, "AA"), (1, "defect"), (2, "AA")]
+    assert log.kept == kept
 
 
 async def test_more_than_one_batch_holds_are_all_answered(feeds: Feeds) -> None:

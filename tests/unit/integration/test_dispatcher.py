@@ -36,7 +36,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.made: bytes | None = b"a priority"
-        self.refusal: Rejected | None = None
+        self.refusal: Exception | None = None
         self.given: list[Assignment] = []
         self.outcome: Outcome = Landed(())
 
@@ -134,8 +134,10 @@ async def test_what_may_have_been_sent_goes_again_as_it_was(desk: Desk) -> None:
     assert len({given.record.object_key for given in desk.peer.given}) == 1
 
 
-@pytest.mark.parametrize("refusal", [None, Rejected("order_without_source", "")])
-async def test_what_cannot_be_made_with_the_claim_is_left_to_the_delivery(desk: Desk, refusal: Rejected | None) -> None:
+@pytest.mark.parametrize("refusal", [None, Rejected("order_without_source", ""), ValueError()])
+async def test_what_cannot_be_made_with_the_claim_is_left_to_the_delivery(
+    desk: Desk, refusal: Exception | None
+) -> None:
     desk.peer.made, desk.peer.refusal = None, refusal
     async with desk.running():
         await desk.plan()

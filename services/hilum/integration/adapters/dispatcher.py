@@ -12,7 +12,6 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from hilum import telemetry
 from hilum.clock import Clock
-from hilum.errors import HilumError
 from hilum.integration.adapters.documents import documented
 from hilum.integration.app import claim, settle, withheld
 from hilum.integration.domain.attempt import DeliveryRecord, Failed, Outcome, Persistence
@@ -120,8 +119,8 @@ class Dispatcher:
             return replace(assignment, document=state.document(record.id))
         try:
             data = self._route.peer.render(assignment)
-        except HilumError:
-            return assignment  # `deliver` finds the same, and says what becomes of it
+        except Exception:  # noqa: BLE001 - `deliver` finds the same, and says what becomes of it
+            return assignment
         if data is None:
             return assignment
         record = documented(record, data)
